@@ -1,0 +1,3 @@
+//! The `rsync` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The `rsyncd` command.
+
+fn main() {}

@@ -1,0 +1,62 @@
+//! Scalars, frames and file indexes: the alphabet of the binary protocol (spec 02).
+
+mod cursor;
+mod int;
+
+pub use cursor::Cursor;
+pub use int::{
+    longint, put_longint, put_varint, put_varint30, put_varlong, put_varlong30, put_vstring, varint,
+    varint30, varlong, varlong30, vstring,
+};
+
+/// Why a binary decoder produced no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// The input ends inside the value; call again when `missing` more bytes have arrived.
+    #[error("the input ends {missing} bytes too early")]
+    Incomplete {
+        /// Number of bytes needed before another attempt can get further, at least 1.
+        missing: usize,
+    },
+    /// A varint announced more than four extra bytes (exit 12).
+    #[error("Overflow in read_varint()")]
+    VarintOverflow,
+    /// A varlong announced more bytes than 64 bits hold (exit 12).
+    #[error("Overflow in read_varlong()")]
+    VarlongOverflow,
+    /// A vstring is longer than its use allows (exit 2).
+    #[error("over-long vstring received ({length} > {limit})")]
+    VstringTooLong {
+        /// Announced length in bytes.
+        length: usize,
+        /// Largest length allowed here.
+        limit: usize,
+    },
+    /// A bounded field is out of its range (exit 2).
+    #[error("wire value {field} out of range: {value} not in [{min},{max}]")]
+    OutOfRange {
+        /// The C rsync's name of the field.
+        field: &'static str,
+        /// The value received.
+        value: i64,
+        /// Smallest legal value.
+        min: i64,
+        /// Largest legal value.
+        max: i64,
+    },
+}
+
+/// Lets a driver ask any decoder error whether more input would help.
+pub trait NeedsInput {
+    /// The number of missing bytes when the decoder merely ran out of input, else `None`.
+    fn missing(&self) -> Option<usize>;
+}
+
+impl NeedsInput for WireError {
+    fn missing(&self) -> Option<usize> {
+        match self {
+            Self::Incomplete { missing } => Some(*missing),
+            _ => None,
+        }
+    }
+}
