@@ -5,7 +5,7 @@
 
 use super::message::Message;
 use super::summary::Totals;
-use crate::options::verbosity::{Debug, Info};
+use crate::options::{Debug, Info};
 
 /// Receives events. Called from any thread of a session; must not block on the peer.
 pub trait EventSink: Send + Sync {

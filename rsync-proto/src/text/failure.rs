@@ -201,7 +201,9 @@ impl Failure<'_> {
             Self::RemoveXattr(path, name) => {
                 append(out, &[b"rsync_xal_clear: fremovexattr(\"", path, b"\",\"", name, b"\") failed"]);
             }
-            Self::WriteFakeStat(place) => around(out, "failed to write xattr user.rsync.%stat for ", place, ""),
+            Self::WriteFakeStat(place) => {
+                around(out, "failed to write xattr user.rsync.%stat for ", place, "")
+            }
             Self::OpenLog(path) => append(out, &[b"failed to open log-file ", path]),
             Self::OpenBatch(path) => append(out, &[b"Batch file \"", path, b"\" open error"]),
             Self::OpenPasswordFile(path) => append(out, &[b"could not open password file ", path]),

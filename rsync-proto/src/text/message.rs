@@ -6,7 +6,7 @@
 use super::event::{EntryKind, Role, Severity, Topic};
 use super::failure::{Failure, SystemFailure};
 use super::place::Place;
-use crate::options::verbosity::{Debug, Info};
+use crate::options::{Debug, Info};
 
 /// Appends `parts` one after the other.
 pub(super) fn append(out: &mut Vec<u8>, parts: &[&[u8]]) {
@@ -513,21 +513,12 @@ impl Message<'_> {
             Self::VerificationFailed(name, kept) => {
                 append(
                     out,
-                    &[
-                        b"ERROR: ",
-                        name,
-                        b" failed verification -- update ",
-                        kept.text().as_bytes(),
-                        b".",
-                    ],
+                    &[b"ERROR: ", name, b" failed verification -- update ", kept.text().as_bytes(), b"."],
                 );
             }
             Self::NoPartialDir(name, complete) => {
                 let what: &[u8] = if complete { b"completed file" } else { b"partial file" };
-                append(
-                    out,
-                    &[b"Unable to create partial-dir for ", name, b" -- discarding ", what, b"."],
-                );
+                append(out, &[b"Unable to create partial-dir for ", name, b" -- discarding ", what, b"."]);
             }
             Self::BatchSkipped(name, resend) => {
                 append(out, &[b"(Skipping batched update for ", resend_of(resend), b"\"", name, b"\")"]);
@@ -550,10 +541,7 @@ impl Message<'_> {
                 append(out, &[b"renaming ", name, b" to ", to, b" because of text busy"]);
             }
             Self::MissingXattrValue(attribute, path) => {
-                append(
-                    out,
-                    &[b"Missing abbreviated xattr value, ", attribute, b", for \"", path, b"\""],
-                );
+                append(out, &[b"Missing abbreviated xattr value, ", attribute, b", for \"", path, b"\""]);
             }
             Self::CorruptFakeStat(path, value) => {
                 append(
