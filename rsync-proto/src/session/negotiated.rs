@@ -89,6 +89,18 @@ impl Negotiated {
         self.protocol >= 29
     }
 
+    /// Filter rules travel with prefixes and dir-merge rules exist (29 and later).
+    #[must_use]
+    pub fn has_modern_filters(&self) -> bool {
+        self.protocol >= 29
+    }
+
+    /// Filter rules may be perishable (30 and later).
+    #[must_use]
+    pub fn has_perishable_filters(&self) -> bool {
+        self.protocol >= 30
+    }
+
     /// File-list flags may take a second byte; devices are split in major and minor (28 and later).
     #[must_use]
     pub fn has_extended_flags(&self) -> bool {
