@@ -143,6 +143,19 @@ impl Negotiated {
         self.compat.has(CompatFlags::ID0_NAMES)
     }
 
+    /// Longest block of a basis in bytes (spec 05 §4.2).
+    #[must_use]
+    pub fn max_block_len(&self) -> u32 {
+        if self.protocol >= 30 { 131_072 } else { 536_870_912 }
+    }
+
+    /// A block above 65535 bytes enters the zlib history in consecutive pieces (31 and later), instead
+    /// of pieces that all start at its beginning (spec 05 §9.2).
+    #[must_use]
+    pub fn inserts_consecutive_history(&self) -> bool {
+        self.protocol >= 31
+    }
+
     /// A basis in the partial directory is updated in place.
     #[must_use]
     pub fn inplace_partial_dir(&self) -> bool {
