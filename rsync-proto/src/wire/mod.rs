@@ -9,6 +9,8 @@ pub use int::{
     varint30, varlong, varlong30, vstring,
 };
 
+use crate::exit::ExitCode;
+
 /// Why a binary decoder produced no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
@@ -44,6 +46,17 @@ pub enum WireError {
         /// Largest legal value.
         max: i64,
     },
+}
+
+impl WireError {
+    /// What rsync's process would exit with.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Incomplete { .. } | Self::VarintOverflow | Self::VarlongOverflow => ExitCode::STREAM,
+            Self::VstringTooLong { .. } | Self::OutOfRange { .. } => ExitCode::PROTOCOL,
+        }
+    }
 }
 
 /// Lets a driver ask any decoder error whether more input would help.
