@@ -1,13 +1,23 @@
 //! Scalars, frames and file indexes: the alphabet of the binary protocol (spec 02).
 
 mod cursor;
+mod demux;
+mod frame;
 mod int;
+mod mux;
+mod ndx;
 
 pub use cursor::Cursor;
+pub use demux::Demux;
+pub use frame::{FrameError, FrameHeader, Legal, Message, MessageCode};
 pub use int::{
     longint, put_longint, put_varint, put_varint30, put_varlong, put_varlong30, put_vstring, varint,
     varint30, varlong, varlong30, vstring,
 };
+pub use mux::Mux;
+pub use ndx::{Ndx, NdxDecoder, NdxEncoder, NdxError};
+
+use crate::exit::ExitCode;
 
 use crate::exit::ExitCode;
 
