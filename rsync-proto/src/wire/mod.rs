@@ -19,8 +19,6 @@ pub use ndx::{Ndx, NdxDecoder, NdxEncoder, NdxError};
 
 use crate::exit::ExitCode;
 
-use crate::exit::ExitCode;
-
 /// Why a binary decoder produced no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {

@@ -108,10 +108,10 @@ impl Mux {
 
     /// The offset of the header of a DATA frame that has room.
     fn open_frame(&mut self) -> usize {
-        if let Some(header) = self.open {
-            if self.buffer.len() < header + FrameHeader::SIZE + MAX_DATA {
-                return header;
-            }
+        if let Some(header) = self.open
+            && self.buffer.len() < header + FrameHeader::SIZE + MAX_DATA
+        {
+            return header;
         }
         let header = self.buffer.len();
         self.buffer.extend_from_slice(&FrameHeader { code: MessageCode::Data, len: 0 }.encode());
