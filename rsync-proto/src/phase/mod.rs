@@ -1,1 +1,5 @@
 //! phase
+
+mod item;
+
+pub use item::ItemFlags;

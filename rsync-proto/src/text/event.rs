@@ -6,6 +6,7 @@
 use super::message::Message;
 use super::summary::Totals;
 use crate::options::{Debug, Info};
+use crate::phase::ItemFlags;
 
 /// Receives events. Called from any thread of a session; must not block on the peer.
 pub trait EventSink: Send + Sync {
@@ -239,7 +240,7 @@ impl EntryFacts<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'a> {
     /// The item flags as the generator set them (spec 02 §5).
-    pub flags: u16,
+    pub flags: ItemFlags,
     /// Whether the flags were really said; below protocol 29 they are not, and show as `?`.
     pub detailed: bool,
     /// The name that follows the flags: the hard-link leader, empty for "already linked".
@@ -256,17 +257,28 @@ pub struct Item<'a> {
     pub digest: Option<&'a [u8]>,
 }
 
+/// What happened to file data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Some more of a file was done.
+    Running,
+    /// A file is complete.
+    FileDone,
+    /// A list or phase is complete; only progress over all files shows it.
+    ListDone,
+}
+
 /// A moment in the transfer of file data (spec 07 §17.1); sampled, not every byte.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// The file that data flows for.
+    /// What happened.
+    pub moment: Moment,
+    /// The file that data flows for; empty at the end of a list.
     pub name: &'a [u8],
     /// Bytes of the file done.
     pub offset: u64,
     /// Bytes of the file.
     pub size: u64,
-    /// The file is complete.
-    pub file_done: bool,
     /// Transfers completed so far, this one included once it is done.
     pub transfers: u64,
     /// Entries still to be looked at.
@@ -275,7 +287,7 @@ pub struct Progress<'a> {
     pub known: u64,
     /// More file lists are still to come.
     pub lists_pending: bool,
-    /// Bytes of all files finished before this one, data or not needed.
+    /// Bytes of all transferred files before this one.
     pub total_offset: u64,
     /// Bytes of all files known.
     pub total_size: u64,

@@ -182,6 +182,11 @@ pub enum Message<'a> {
     DeletionsStopped(u64),
     /// Something was deleted, as text; a directory gets a slash.
     Deleting(&'a [u8], bool),
+    /// Decided deletions cannot be kept in a file; whether a pass at the end replaces them.
+    DelayFileFailed {
+        /// A pass at the end follows (the list is not incremental).
+        continues_after: bool,
+    },
     /// `--delete-missing-args`: no such parent in the list.
     ParentAbsent(&'a [u8]),
     /// Whether block matching is in use.
@@ -210,7 +215,7 @@ pub enum Message<'a> {
     BatchSkipped(&'a [u8], bool),
     /// `--read-batch`: a file is wanted but not in the batch; whether as a resend.
     BatchMissing(&'a [u8], bool),
-    /// A directory of the wire cannot be written without this: the daemon hides a requested file.
+    /// Fatal: the daemon's filter hides a file that the peer wants to write.
     RequestExcluded(&'a [u8]),
 
     /// A file was backed up to this name.
@@ -303,6 +308,7 @@ impl Message<'_> {
             | Self::CannotDeleteNonEmpty(_)
             | Self::CannotDeleteMountPoint(_)
             | Self::SkippingDeletion
+            | Self::DelayFileFailed { .. }
             | Self::DeltaTransmission(_)
             | Self::FuzzyBasis(..)
             | Self::BatchSkipped(..)
@@ -482,6 +488,10 @@ impl Message<'_> {
             Self::Deleting(name, is_dir) => {
                 append(out, &[b"deleting ", name, if is_dir { b"/" } else { b"" }]);
             }
+            Self::DelayFileFailed { continues_after } => {
+                let more: &[u8] = if continues_after { b" -- switching to --delete-after" } else { b"" };
+                append(out, &[b"NOTE: Unable to create delete-delay temp file", more, b"."]);
+            }
             Self::ParentAbsent(dir) => {
                 append(out, &[b"WARNING: parent dir is absent in the file list: ", dir]);
             }
@@ -578,3 +588,6 @@ fn file_or_directory(kind: EntryKind) -> &'static [u8] {
 fn resend_of(resend: bool) -> &'static [u8] {
     if resend { b"resend of " } else { b"" }
 }
+
+#[cfg(test)]
+mod tests;
