@@ -89,6 +89,18 @@ impl Negotiated {
         self.protocol >= 29
     }
 
+    /// Filter rules travel with prefixes and dir-merge rules exist (29 and later).
+    #[must_use]
+    pub fn has_modern_filters(&self) -> bool {
+        self.protocol >= 29
+    }
+
+    /// Filter rules may be perishable (30 and later).
+    #[must_use]
+    pub fn has_perishable_filters(&self) -> bool {
+        self.protocol >= 30
+    }
+
     /// File-list flags may take a second byte; devices are split in major and minor (28 and later).
     #[must_use]
     pub fn has_extended_flags(&self) -> bool {
@@ -129,6 +141,19 @@ impl Negotiated {
     #[must_use]
     pub fn names_id0(&self) -> bool {
         self.compat.has(CompatFlags::ID0_NAMES)
+    }
+
+    /// Longest block of a basis in bytes (spec 05 §4.2).
+    #[must_use]
+    pub fn max_block_len(&self) -> u32 {
+        if self.protocol >= 30 { 131_072 } else { 536_870_912 }
+    }
+
+    /// A block above 65535 bytes enters the zlib history in consecutive pieces (31 and later), instead
+    /// of pieces that all start at its beginning (spec 05 §9.2).
+    #[must_use]
+    pub fn inserts_consecutive_history(&self) -> bool {
+        self.protocol >= 31
     }
 
     /// A basis in the partial directory is updated in place.

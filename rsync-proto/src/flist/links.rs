@@ -1,0 +1,21 @@
+//! Hard-link groups by identity on disk.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// Numbers the hard-link groups of a session by the first member seen (spec 03 §3 "Hard links").
+#[derive(Debug, Default)]
+pub struct LinkGroups {
+    groups: HashMap<(u64, u64), u32>,
+}
+
+impl LinkGroups {
+    /// The group of the file (`dev`, `ino`), and whether it was opened by this call: the group's
+    /// number is then `index`, the list start plus wire position of the entry.
+    pub fn join(&mut self, dev: u64, ino: u64, index: u32) -> (u32, bool) {
+        match self.groups.entry((dev, ino)) {
+            Entry::Occupied(group) => (*group.get(), false),
+            Entry::Vacant(slot) => (*slot.insert(index), true),
+        }
+    }
+}
