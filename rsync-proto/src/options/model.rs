@@ -45,6 +45,11 @@ pub struct BasisDirs {
     pub dirs: Vec<BString>,
 }
 
+impl BasisDirs {
+    /// Most directories of one command line.
+    pub const MAX: usize = 20;
+}
+
 /// Which compression was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compress {
@@ -208,41 +213,26 @@ pub struct ChecksumNames {
     pub pre_transfer: String,
 }
 
-/// Facts of the command line that only decide which server arguments are sent (spec 01 §3).
+/// How a command line said things, as far as that changes the server arguments (spec 01 §3).
+///
+/// The default suits options that were built by hand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one command line")]
 pub struct Forwarding {
-    /// `-d` was typed.
-    pub dirs: bool,
-    /// `--list-only` was typed.
+    /// `dirs` is on without `-d`, so that the server derives it itself.
+    pub dirs_implied: bool,
+    /// `--list-only` was typed, and not implied by a missing destination.
     pub list_only: bool,
-    /// `-O` was typed, and `-b` without `--backup-dir` was not.
-    pub omit_dir_times: bool,
-    /// `--iconv=X` text as typed; `None` if absent.
-    pub iconv: Option<BString>,
-    /// `--compress-choice` text as typed.
+    /// Compression is on only because of a level.
+    pub compress_implied: bool,
+    /// `--compress-choice` as typed, unless `auto`.
     pub compress_choice: Option<BString>,
-    /// `-z` count.
-    pub compress: u8,
-    /// `-z` belongs in the bundle.
-    pub compress_letter: bool,
-    /// `--max-alloc` as typed, or from the environment, unless it is the default.
+    /// `--max-alloc` or its variable as typed.
     pub max_alloc: Option<BString>,
     /// `--partial-dir` was implied by `--delay-updates`.
     pub partial_dir_implied: bool,
-    /// `--modify-window` was typed.
+    /// `--modify-window` was typed, so that even 0 is sent.
     pub modify_window: bool,
-    /// `--super` was typed.
-    pub super_user: bool,
-    /// `--qsort` was typed.
-    pub qsort: bool,
-    /// Count of `-v`.
-    pub verbose: u32,
-    /// Count of `-q`.
-    pub quiet: u32,
-    /// Count of `-i`.
-    pub itemize: u32,
-    /// Text to send as `--suffix`, if it is not the default.
-    pub suffix: Option<BString>,
 }
 
 /// What a transfer shall do. `TransferOptions::default()` is `rsync` without options.
@@ -530,7 +520,7 @@ impl Default for TransferOptions {
             dirs: false,
             inc_recursive: true,
             relative: false,
-            implied_dirs: false,
+            implied_dirs: true,
             one_file_system: 0,
             files_from: None,
             from0: false,

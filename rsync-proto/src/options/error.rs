@@ -1,0 +1,60 @@
+//! What is wrong with a command line.
+
+/// A command line that cannot be run; the text is exactly the C rsync's (spec 08 §1, §4).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    /// Printed behind `rsync: `, exit 1.
+    #[error("{0}")]
+    Syntax(String),
+    /// Printed as it is, exit 1.
+    #[error("{0}")]
+    Plain(String),
+    /// Printed as it is, exit 4.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The usage text belongs on standard error, exit 1.
+    #[error("usage error")]
+    Usage,
+    /// Printed as it is, without an error line behind it; a daemon-mode command line, exit 1.
+    #[error("{0}")]
+    Daemon(String),
+}
+
+impl OptionError {
+    pub(super) fn syntax(text: impl Into<String>) -> Self {
+        Self::Syntax(text.into())
+    }
+
+    pub(super) fn plain(text: impl Into<String>) -> Self {
+        Self::Plain(text.into())
+    }
+
+    /// The line for standard error, without line feed; empty for [`Self::Usage`].
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Syntax(text) => format!("rsync: {text}"),
+            Self::Plain(text) | Self::Unsupported(text) | Self::Daemon(text) => text.clone(),
+            Self::Usage => String::new(),
+        }
+    }
+}
+
+/// Why the scan of the words ended before their end.
+pub(super) enum Halt {
+    Error(OptionError),
+    Help,
+    InfoHelp,
+    DebugHelp,
+}
+
+impl From<OptionError> for Halt {
+    fn from(error: OptionError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Bytes of a word for a message.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

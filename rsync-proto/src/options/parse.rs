@@ -1,0 +1,319 @@
+//! The scan of a command line: words, bundles, values (spec 08 §1).
+//!
+//! The client, a server over a shell and a daemon's connection share it; what differs is said by
+//! the words themselves (`--server`) and by the [`Refusals`] of a daemon.
+
+use bstr::BString;
+
+use super::conflicts;
+use super::daemon_line::{self, DaemonLine};
+use super::error::{Halt, OptionError, shown};
+use super::model::TransferOptions;
+use super::refuse::Refusals;
+use super::rows::ROWS;
+use super::scan::Scan;
+use super::stop::LocalClock;
+use super::table::{Apply, Row, find_long, find_short};
+use super::value::{IntError, parse_int};
+
+/// The surroundings a command line is read in.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `RSYNC_OLD_ARGS`.
+    pub old_args: Option<BString>,
+    /// `RSYNC_PROTECT_ARGS`.
+    pub protect_args: Option<BString>,
+    /// `RSYNC_ICONV`.
+    pub iconv: Option<BString>,
+    /// `RSYNC_MAX_ALLOC`.
+    pub max_alloc: Option<BString>,
+    /// `RSYNC_PARTIAL_DIR`.
+    pub partial_dir: Option<BString>,
+    /// `POSIXLY_CORRECT` or `POSIX_ME_HARDER` is set: the first operand ends the options.
+    pub posixly_correct: bool,
+    /// The present and the local zone.
+    pub clock: LocalClock,
+}
+
+impl Environment {
+    /// Takes what matters from environment variables.
+    #[must_use]
+    pub fn from_variables(clock: LocalClock, get: impl Fn(&str) -> Option<BString>) -> Self {
+        Self {
+            old_args: get("RSYNC_OLD_ARGS"),
+            protect_args: get("RSYNC_PROTECT_ARGS"),
+            iconv: get("RSYNC_ICONV"),
+            max_alloc: get("RSYNC_MAX_ALLOC"),
+            partial_dir: get("RSYNC_PARTIAL_DIR"),
+            posixly_correct: get("POSIXLY_CORRECT").is_some() || get("POSIX_ME_HARDER").is_some(),
+            clock,
+        }
+    }
+}
+
+/// A command line that can be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What to do.
+    pub options: TransferOptions,
+    /// The words that are no options, in order.
+    pub operands: Vec<BString>,
+    /// Lines for the user that are no errors.
+    pub notices: Vec<String>,
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Command {
+    /// A transfer or a listing.
+    Transfer(Box<Request>),
+    /// A server whose options follow inside the protocol (`-s`).
+    SecondList(Box<Pending>),
+    /// A daemon.
+    Daemon(Box<DaemonLine>),
+    /// `--help`.
+    Help,
+    /// `--daemon --help`.
+    DaemonHelp,
+    /// `--version`; `true` asks for JSON.
+    Version(bool),
+    /// `--info=help`.
+    InfoHelp,
+    /// `--debug=help`.
+    DebugHelp,
+}
+
+/// A server's scan between the first and the second list of words.
+#[derive(Debug)]
+pub struct Pending {
+    scan: Scan,
+    environment: Environment,
+    refusals: Option<Refusals>,
+}
+
+impl Pending {
+    /// Goes on with the second list, whose element 0 (`rsync`) is included in `words`.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub fn resume(self, words: &[BString]) -> Result<Request, Rejected> {
+        let words = words.get(1..).unwrap_or_default();
+        let mut scanner = Scanner { scan: self.scan, environment: &self.environment, refusals: self.refusals.as_ref() };
+        match scanner.run(words) {
+            Ok(Scanned::Operands(operands)) => match conflicts::finish(scanner.scan, operands, &self.environment, self.refusals.as_ref(), true) {
+                Ok(Command::Transfer(request)) => Ok(*request),
+                Ok(_) => Err(OptionError::Usage.into()),
+                Err(rejected) => Err(rejected),
+            },
+            Ok(Scanned::DaemonMode) => Err(OptionError::syntax("Attempt to hack rsync thwarted!").into()),
+            Err(Halt::Error(error)) => Err(Rejected { error, so_far: Box::new(scanner.scan.options) }),
+            Err(_) => Err(OptionError::Usage.into()),
+        }
+    }
+
+    /// The options of the first list, enough for charset conversion of the second.
+    #[must_use]
+    pub fn options(&self) -> &TransferOptions {
+        &self.scan.options
+    }
+}
+
+/// A command line that cannot be run.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Rejected {
+    /// Why.
+    pub error: OptionError,
+    /// The options understood before the error; a daemon finishes the handshake with them.
+    pub so_far: Box<TransferOptions>,
+}
+
+impl From<OptionError> for Rejected {
+    fn from(error: OptionError) -> Self {
+        Self { error, so_far: Box::default() }
+    }
+}
+
+/// Reads the words behind the program's name.
+///
+/// # Errors
+/// The first thing wrong with them.
+pub fn parse(words: &[BString], environment: &Environment) -> Result<Command, Rejected> {
+    scan_all(words, environment, None)
+}
+
+/// Reads the words a daemon received, where `refusals` are the module's.
+///
+/// # Errors
+/// The first thing wrong with them, with the options read so far.
+pub fn parse_daemon_request(words: &[BString], environment: &Environment, refusals: &Refusals) -> Result<Command, Rejected> {
+    scan_all(words, environment, Some(refusals))
+}
+
+fn scan_all(words: &[BString], environment: &Environment, refusals: Option<&Refusals>) -> Result<Command, Rejected> {
+    let mut scanner = Scanner { scan: Scan::new(), environment, refusals };
+    let result = scanner.run(words);
+    let scan = scanner.scan;
+    match result {
+        Ok(Scanned::Operands(operands)) => {
+            let short_help = words.len() == 1 && scan.human > 1;
+            if short_help && !scan.options.server && scan.version == 0 {
+                return Ok(Command::Help);
+            }
+            conflicts::finish(scan, operands, environment, refusals, false)
+        }
+        Ok(Scanned::DaemonMode) if refusals.is_some() => {
+            Err(Rejected { error: OptionError::syntax("Attempt to hack rsync thwarted!"), so_far: Box::new(scan.options) })
+        }
+        Ok(Scanned::DaemonMode) => daemon_line::parse(words).map_err(Rejected::from),
+        Err(Halt::Help) => Ok(Command::Help),
+        Err(Halt::InfoHelp) => Ok(Command::InfoHelp),
+        Err(Halt::DebugHelp) => Ok(Command::DebugHelp),
+        Err(Halt::Error(error)) => Err(Rejected { error, so_far: Box::new(scan.options) }),
+    }
+}
+
+impl Pending {
+    pub(super) fn new(scan: Scan, environment: &Environment, refusals: Option<&Refusals>) -> Self {
+        Self { scan, environment: environment.clone(), refusals: refusals.cloned() }
+    }
+}
+
+enum Scanned {
+    Operands(Vec<BString>),
+    DaemonMode,
+}
+
+/// What one option word did.
+enum Step {
+    Next,
+    Restart,
+    DaemonMode,
+}
+
+struct Scanner<'a> {
+    scan: Scan,
+    environment: &'a Environment,
+    refusals: Option<&'a Refusals>,
+}
+
+impl Scanner<'_> {
+    fn run(&mut self, words: &[BString]) -> Result<Scanned, Halt> {
+        let mut operands = Vec::new();
+        let mut rest = words.iter();
+        while let Some(word) = rest.next() {
+            if word.len() < 2 || word[0] != b'-' {
+                operands.push(word.clone());
+                if self.environment.posixly_correct {
+                    operands.extend(rest.cloned());
+                    break;
+                }
+                continue;
+            }
+            if word == "--" {
+                operands.extend(rest.cloned());
+                break;
+            }
+            let step = if word.starts_with(b"--") { self.long(word, &mut rest)? } else { self.bundle(word, &mut rest)? };
+            match step {
+                Step::Next => {}
+                Step::Restart => {
+                    operands.clear();
+                    rest = words.iter();
+                }
+                Step::DaemonMode => return Ok(Scanned::DaemonMode),
+            }
+        }
+        Ok(Scanned::Operands(operands))
+    }
+
+    fn long<'w>(&mut self, word: &'w BString, rest: &mut impl Iterator<Item = &'w BString>) -> Result<Step, Halt> {
+        let body = &word[2..];
+        let (name, value) = match body.iter().position(|&byte| byte == b'=') {
+            Some(at) => (&body[..at], Some(&body[at + 1..])),
+            None => (body, None),
+        };
+        let index = find_long(name).ok_or_else(|| self.word_error(word, "unknown option"))?;
+        if !ROWS[index].takes_value() {
+            if value.is_some() {
+                return Err(self.word_error(word, "option does not take an argument"));
+            }
+            return self.apply(index, None);
+        }
+        match value {
+            Some(value) => self.apply(index, Some((value, word))),
+            None => {
+                let value = rest.next().ok_or_else(|| self.word_error(word, "missing argument"))?;
+                self.apply(index, Some((value, value)))
+            }
+        }
+    }
+
+    fn bundle<'w>(&mut self, word: &'w BString, rest: &mut impl Iterator<Item = &'w BString>) -> Result<Step, Halt> {
+        let mut letters = &word[1..];
+        while let Some((&letter, tail)) = letters.split_first() {
+            let index = find_short(letter).ok_or_else(|| self.word_error(word, "unknown option"))?;
+            let step = if ROWS[index].takes_value() {
+                letters = &[];
+                if tail.is_empty() {
+                    let value = rest.next().ok_or_else(|| self.word_error(word, "missing argument"))?;
+                    self.apply(index, Some((value, value)))?
+                } else {
+                    self.apply(index, Some((tail.strip_prefix(b"=").unwrap_or(tail), word)))?
+                }
+            } else {
+                if tail.first() == Some(&b'=') {
+                    return Err(self.word_error(word, "option does not take an argument"));
+                }
+                letters = tail;
+                self.apply(index, None)?
+            };
+            if !matches!(step, Step::Next) {
+                return Ok(step);
+            }
+        }
+        Ok(Step::Next)
+    }
+
+    /// An error about a word, as the option library of C words it.
+    fn word_error(&self, word: &[u8], text: &str) -> Halt {
+        let remote = if self.scan.options.server { "on remote machine: " } else { "" };
+        OptionError::syntax(format!("{remote}{}: {text}", shown(word))).into()
+    }
+
+    /// Applies a row; the value comes with the word that errors quote.
+    fn apply(&mut self, index: usize, value: Option<(&[u8], &[u8])>) -> Result<Step, Halt> {
+        let row: &Row = &ROWS[index];
+        if self.refusals.is_some_and(|refusals| refusals.refuses(index)) {
+            return Err(OptionError::syntax(format!("The server is configured to refuse {}", row.display())).into());
+        }
+        let (text, word) = value.unwrap_or_default();
+        match row.apply {
+            Apply::Switch(variable, value) => *variable(&mut self.scan) = value,
+            Apply::Count(variable) => *variable(&mut self.scan) += 1,
+            Apply::Number(variable, value) => *variable(&mut self.scan) = value,
+            Apply::Set(set) => set(&mut self.scan),
+            Apply::Act(act) => act(&mut self.scan)?,
+            Apply::Int(set) => {
+                let number = parse_int(text).map_err(|error| match error {
+                    IntError::Invalid => self.word_error(word, "invalid numeric value"),
+                    IntError::Range => self.word_error(word, "number too large or too small"),
+                })?;
+                set(&mut self.scan, number);
+            }
+            Apply::Text(variable) => *variable(&mut self.scan) = Some(text.into()),
+            Apply::Take(take) => take(&mut self.scan, text)?,
+            Apply::TakeWith(take) => take(&mut self.scan, text, self.environment)?,
+            Apply::Server if self.scan.options.server => {}
+            Apply::Server => {
+                self.scan.options.server = true;
+                self.scan.iconv = None;
+                return Ok(Step::Restart);
+            }
+            Apply::Sender if self.scan.options.server => self.scan.options.sender = true,
+            Apply::Sender => return Err(OptionError::Usage.into()),
+            Apply::DaemonMode(_) => return Ok(Step::DaemonMode),
+        }
+        Ok(Step::Next)
+    }
+}
