@@ -3,8 +3,8 @@
 use bstr::{BString, ByteSlice};
 
 use super::model::{
-    Append, Compress, DEFAULT_MAX_ALLOC, DeleteTiming, FilesFrom, MissingArgs, RemoveSource, StderrMode, SuperUser,
-    TransferOptions,
+    Append, Compress, DEFAULT_MAX_ALLOC, DeleteTiming, FilesFrom, MissingArgs, RemoveSource, StderrMode,
+    SuperUser, TransferOptions,
 };
 use super::scan::basis_name;
 use super::verbosity::Info;
@@ -57,13 +57,20 @@ const RECEIVER_WORDS: &[Info] = &[
     Info::Symsafe,
 ];
 /// Info words of a server that sends.
-const SENDER_WORDS: &[Info] = &[Info::Misc, Info::Mount, Info::Name, Info::Remove, Info::Stats, Info::Symsafe];
+const SENDER_WORDS: &[Info] =
+    &[Info::Misc, Info::Mount, Info::Name, Info::Remove, Info::Stats, Info::Symsafe];
 
 impl TransferOptions {
     /// The words for a server that shall do its half of this transfer on `paths` (the parts behind
     /// the colon). `protocol` is the client's own, over a daemon connection the one agreed on.
     #[must_use]
-    pub fn server_words(&self, direction: Direction, wire: Wire<'_>, protocol: u8, paths: &[BString]) -> ServerWords {
+    pub fn server_words(
+        &self,
+        direction: Direction,
+        wire: Wire<'_>,
+        protocol: u8,
+        paths: &[BString],
+    ) -> ServerWords {
         let mut writer = Writer {
             options: self,
             push: direction == Direction::Push,
@@ -87,7 +94,8 @@ impl TransferOptions {
         match second {
             None => ServerWords { first: writer.words, second: None },
             Some(first) => {
-                let second = writer.words.into_iter().map(|word| if word.is_empty() { ".".into() } else { word });
+                let second =
+                    writer.words.into_iter().map(|word| if word.is_empty() { ".".into() } else { word });
                 ServerWords { first, second: Some(second.collect()) }
             }
         }
@@ -209,7 +217,9 @@ impl Writer<'_> {
         }
         match &options.forwarding.max_alloc {
             Some(text) => self.equals("max-alloc", text),
-            None if options.max_alloc != DEFAULT_MAX_ALLOC => self.word(format!("--max-alloc={}", options.max_alloc)),
+            None if options.max_alloc != DEFAULT_MAX_ALLOC => {
+                self.word(format!("--max-alloc={}", options.max_alloc))
+            }
             None => {}
         }
         match options.missing_args {

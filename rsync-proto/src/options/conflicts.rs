@@ -4,8 +4,8 @@ use bstr::{BString, ByteSlice};
 
 use super::error::{OptionError, shown};
 use super::model::{
-    Append, Batch, ChecksumNames, Compress, DEFAULT_MAX_ALLOC, DeleteTiming, FilesFrom, FilterArg, Iconv, MissingArgs,
-    OutputBuffer, StderrMode, SuperUser,
+    Append, Batch, ChecksumNames, Compress, DEFAULT_MAX_ALLOC, DeleteTiming, FilesFrom, FilterArg, Iconv,
+    MissingArgs, OutputBuffer, StderrMode, SuperUser,
 };
 use super::parse::{Command, Environment, Pending, Rejected, Request};
 use super::refuse::Refusals;
@@ -111,7 +111,11 @@ impl Checks<'_> {
     }
 
     fn max_alloc(&mut self) -> Result<(), OptionError> {
-        let typed = self.scan.max_alloc.take().or_else(|| self.environment.max_alloc.clone().filter(|text| !text.is_empty()));
+        let typed = self
+            .scan
+            .max_alloc
+            .take()
+            .or_else(|| self.environment.max_alloc.clone().filter(|text| !text.is_empty()));
         if let Some(text) = typed {
             let options = &mut self.scan.options;
             options.max_alloc = max_alloc_bytes(&text)?;
@@ -216,10 +220,11 @@ impl Checks<'_> {
         if scan.iconv.is_none() && !scan.iconv_off && !scan.options.server {
             scan.iconv = self.environment.iconv.clone().filter(|text| !text.is_empty());
         }
-        scan.options.iconv = scan.iconv.take().filter(|text| text != "-").map(|text| match text.split_once_str(",") {
-            Some((local, remote)) => Iconv { local: local.into(), remote: Some(remote.into()) },
-            None => Iconv { local: text, remote: None },
-        });
+        scan.options.iconv =
+            scan.iconv.take().filter(|text| text != "-").map(|text| match text.split_once_str(",") {
+                Some((local, remote)) => Iconv { local: local.into(), remote: Some(remote.into()) },
+                None => Iconv { local: text, remote: None },
+            });
     }
 
     fn batch(&mut self) -> Result<(), OptionError> {
@@ -314,7 +319,9 @@ impl Checks<'_> {
             None => DeleteTiming::None,
         };
         if options.deletes() && !options.recurse && !options.dirs {
-            return Err(OptionError::syntax("--delete does not work without --recursive (-r) or --dirs (-d)."));
+            return Err(OptionError::syntax(
+                "--delete does not work without --recursive (-r) or --dirs (-d).",
+            ));
         }
         Ok(())
     }
@@ -352,7 +359,8 @@ impl Checks<'_> {
         if scan.append > 0 || options.write_devices {
             refusals.check("inplace")?;
         }
-        let no_real_dir = options.partial_dir.as_ref().is_some_and(|dir| matches!(clean_path(dir).as_slice(), b"" | b"."));
+        let no_real_dir =
+            options.partial_dir.as_ref().is_some_and(|dir| matches!(clean_path(dir).as_slice(), b"" | b"."));
         if options.inplace || options.write_devices || scan.append > 0 || no_real_dir {
             refusals.check("partial")?;
         }
@@ -382,7 +390,8 @@ impl Checks<'_> {
         if let Some(suffix) = scan.suffix.as_ref().filter(|suffix| suffix.contains(&b'/')) {
             return Err(OptionError::syntax(format!("--suffix cannot contain slashes: {}", shown(suffix))));
         }
-        options.suffix = scan.suffix.take().unwrap_or_else(|| if typed_dir.is_some() { "".into() } else { "~".into() });
+        options.suffix =
+            scan.suffix.take().unwrap_or_else(|| if typed_dir.is_some() { "".into() } else { "~".into() });
         let same_dir = typed_dir.is_some();
         if let Some(dir) = typed_dir {
             options.backup = true;
@@ -395,7 +404,11 @@ impl Checks<'_> {
             }
             options.backup_dir = if matches!(dir, b"" | b".") { None } else { Some(dir.into()) };
         }
-        if options.backup_dir.is_none() && options.suffix.is_empty() && options.backup && !(options.server && options.sender) {
+        if options.backup_dir.is_none()
+            && options.suffix.is_empty()
+            && options.backup
+            && !(options.server && options.sender)
+        {
             return Err(OptionError::syntax(if same_dir {
                 "--suffix cannot be empty when --backup-dir is the same as the dest dir"
             } else {
@@ -499,7 +512,9 @@ impl Checks<'_> {
         let colon = text.find_byte(b':').filter(|&at| !text[..at].contains(&b'/'));
         options.files_from = Some(match colon {
             Some(_) if options.server => {
-                return Err(OptionError::syntax("The --files-from sent to the server cannot specify a host."));
+                return Err(OptionError::syntax(
+                    "The --files-from sent to the server cannot specify a host.",
+                ));
             }
             Some(at) => {
                 let (host, path) = (&text[..at], &text[at + 1..]);

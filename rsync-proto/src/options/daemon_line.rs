@@ -61,14 +61,19 @@ pub(super) fn parse(words: &[BString]) -> Result<Command, OptionError> {
         } else {
             let mut letters = &word[1..];
             while let Some((letter, tail)) = letters.split_first() {
-                let name = long_name(*letter).ok_or_else(|| word_error(word, "unknown option (in daemon mode)"))?;
+                let name =
+                    long_name(*letter).ok_or_else(|| word_error(word, "unknown option (in daemon mode)"))?;
                 let valued = matches!(name, b"dparam" | b"temp-dir") && !tail.is_empty();
                 options.push((name, valued.then(|| tail.strip_prefix(b"=").unwrap_or(tail))));
                 letters = if valued { &[] } else { tail };
             }
         }
         for (name, value) in options {
-            let mut value = || value.or_else(|| rest.next().map(|next| next.as_slice())).ok_or_else(|| word_error(word, "missing argument"));
+            let mut value = || {
+                value
+                    .or_else(|| rest.next().map(|next| next.as_slice()))
+                    .ok_or_else(|| word_error(word, "missing argument"))
+            };
             match name {
                 b"help" => return Ok(Command::DaemonHelp),
                 b"daemon" => daemon = true,

@@ -1,5 +1,7 @@
 //! What is wrong with a command line.
 
+use crate::exit::ExitCode;
+
 /// A command line that cannot be run; the text is exactly the C rsync's (spec 08 §1, §4).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
@@ -12,6 +14,9 @@ pub enum OptionError {
     /// Printed as it is, exit 4.
     #[error("{0}")]
     Unsupported(String),
+    /// A daemon path without a module, printed as it is, exit 5.
+    #[error("{0}")]
+    ModulePath(String),
     /// The usage text belongs on standard error, exit 1.
     #[error("usage error")]
     Usage,
@@ -29,12 +34,24 @@ impl OptionError {
         Self::Plain(text.into())
     }
 
+    /// The exit code of a client that stops here.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Unsupported(_) => ExitCode::UNSUPPORTED,
+            Self::ModulePath(_) => ExitCode::START_CLIENT,
+            Self::Syntax(_) | Self::Plain(_) | Self::Usage | Self::Daemon(_) => ExitCode::SYNTAX,
+        }
+    }
+
     /// The line for standard error, without line feed; empty for [`Self::Usage`].
     #[must_use]
     pub fn message(&self) -> String {
         match self {
             Self::Syntax(text) => format!("rsync: {text}"),
-            Self::Plain(text) | Self::Unsupported(text) | Self::Daemon(text) => text.clone(),
+            Self::Plain(text) | Self::Unsupported(text) | Self::Daemon(text) | Self::ModulePath(text) => {
+                text.clone()
+            }
             Self::Usage => String::new(),
         }
     }

@@ -98,9 +98,16 @@ impl Pending {
     /// As [`parse`].
     pub fn resume(self, words: &[BString]) -> Result<Request, Rejected> {
         let words = words.get(1..).unwrap_or_default();
-        let mut scanner = Scanner { scan: self.scan, environment: &self.environment, refusals: self.refusals.as_ref() };
+        let mut scanner =
+            Scanner { scan: self.scan, environment: &self.environment, refusals: self.refusals.as_ref() };
         match scanner.run(words) {
-            Ok(Scanned::Operands(operands)) => match conflicts::finish(scanner.scan, operands, &self.environment, self.refusals.as_ref(), true) {
+            Ok(Scanned::Operands(operands)) => match conflicts::finish(
+                scanner.scan,
+                operands,
+                &self.environment,
+                self.refusals.as_ref(),
+                true,
+            ) {
                 Ok(Command::Transfer(request)) => Ok(*request),
                 Ok(_) => Err(OptionError::Usage.into()),
                 Err(rejected) => Err(rejected),
@@ -146,11 +153,19 @@ pub fn parse(words: &[BString], environment: &Environment) -> Result<Command, Re
 ///
 /// # Errors
 /// The first thing wrong with them, with the options read so far.
-pub fn parse_daemon_request(words: &[BString], environment: &Environment, refusals: &Refusals) -> Result<Command, Rejected> {
+pub fn parse_daemon_request(
+    words: &[BString],
+    environment: &Environment,
+    refusals: &Refusals,
+) -> Result<Command, Rejected> {
     scan_all(words, environment, Some(refusals))
 }
 
-fn scan_all(words: &[BString], environment: &Environment, refusals: Option<&Refusals>) -> Result<Command, Rejected> {
+fn scan_all(
+    words: &[BString],
+    environment: &Environment,
+    refusals: Option<&Refusals>,
+) -> Result<Command, Rejected> {
     let mut scanner = Scanner { scan: Scan::new(), environment, refusals };
     let result = scanner.run(words);
     let scan = scanner.scan;
@@ -162,9 +177,10 @@ fn scan_all(words: &[BString], environment: &Environment, refusals: Option<&Refu
             }
             conflicts::finish(scan, operands, environment, refusals, false)
         }
-        Ok(Scanned::DaemonMode) if refusals.is_some() => {
-            Err(Rejected { error: OptionError::syntax("Attempt to hack rsync thwarted!"), so_far: Box::new(scan.options) })
-        }
+        Ok(Scanned::DaemonMode) if refusals.is_some() => Err(Rejected {
+            error: OptionError::syntax("Attempt to hack rsync thwarted!"),
+            so_far: Box::new(scan.options),
+        }),
         Ok(Scanned::DaemonMode) => daemon_line::parse(words).map_err(Rejected::from),
         Err(Halt::Help) => Ok(Command::Help),
         Err(Halt::InfoHelp) => Ok(Command::InfoHelp),
@@ -214,7 +230,11 @@ impl Scanner<'_> {
                 operands.extend(rest.cloned());
                 break;
             }
-            let step = if word.starts_with(b"--") { self.long(word, &mut rest)? } else { self.bundle(word, &mut rest)? };
+            let step = if word.starts_with(b"--") {
+                self.long(word, &mut rest)?
+            } else {
+                self.bundle(word, &mut rest)?
+            };
             match step {
                 Step::Next => {}
                 Step::Restart => {
@@ -227,7 +247,11 @@ impl Scanner<'_> {
         Ok(Scanned::Operands(operands))
     }
 
-    fn long<'w>(&mut self, word: &'w BString, rest: &mut impl Iterator<Item = &'w BString>) -> Result<Step, Halt> {
+    fn long<'w>(
+        &mut self,
+        word: &'w BString,
+        rest: &mut impl Iterator<Item = &'w BString>,
+    ) -> Result<Step, Halt> {
         let body = &word[2..];
         let (name, value) = match body.iter().position(|&byte| byte == b'=') {
             Some(at) => (&body[..at], Some(&body[at + 1..])),
@@ -249,7 +273,11 @@ impl Scanner<'_> {
         }
     }
 
-    fn bundle<'w>(&mut self, word: &'w BString, rest: &mut impl Iterator<Item = &'w BString>) -> Result<Step, Halt> {
+    fn bundle<'w>(
+        &mut self,
+        word: &'w BString,
+        rest: &mut impl Iterator<Item = &'w BString>,
+    ) -> Result<Step, Halt> {
         let mut letters = &word[1..];
         while let Some((&letter, tail)) = letters.split_first() {
             let index = find_short(letter).ok_or_else(|| self.word_error(word, "unknown option"))?;
@@ -285,7 +313,9 @@ impl Scanner<'_> {
     fn apply(&mut self, index: usize, value: Option<(&[u8], &[u8])>) -> Result<Step, Halt> {
         let row: &Row = &ROWS[index];
         if self.refusals.is_some_and(|refusals| refusals.refuses(index)) {
-            return Err(OptionError::syntax(format!("The server is configured to refuse {}", row.display())).into());
+            return Err(
+                OptionError::syntax(format!("The server is configured to refuse {}", row.display())).into()
+            );
         }
         let (text, word) = value.unwrap_or_default();
         match row.apply {

@@ -47,9 +47,10 @@ impl Refusals {
     /// The error for `name` (long, without dashes) if it is refused.
     pub(super) fn check(&self, name: &str) -> Result<(), OptionError> {
         match find_long(name.as_bytes()) {
-            Some(index) if self.refused[index] => {
-                Err(OptionError::syntax(format!("The server is configured to refuse {}", ROWS[index].display())))
-            }
+            Some(index) if self.refused[index] => Err(OptionError::syntax(format!(
+                "The server is configured to refuse {}",
+                ROWS[index].display()
+            ))),
             _ => Ok(()),
         }
     }
@@ -109,7 +110,9 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
             let Some((&byte, tail)) = text.split_first() else { return false };
             in_class(&rest[..end], byte) && matches(&rest[end + 1..], tail)
         }
-        Some((b'\\', rest)) if !rest.is_empty() => text.first() == rest.first() && matches(&rest[1..], &text[1..]),
+        Some((b'\\', rest)) if !rest.is_empty() => {
+            text.first() == rest.first() && matches(&rest[1..], &text[1..])
+        }
         Some((byte, rest)) => text.first() == Some(byte) && matches(rest, &text[1..]),
     }
 }
@@ -184,7 +187,11 @@ mod tests {
             ("", "--server -re.iLsf --iconv=utf8 . m/", "--iconv"),
             ("!log-file !insecure-links", "--server -re.iLsf --log-file=x . m/", "--log-file"),
             ("no-iconv", "--server -re.iLsf . m/", "--no-iconv"),
-            ("ignore-missing-args", "--server --sender -re.iLsf --ignore-missing-args . m/", "--ignore-missing-args"),
+            (
+                "ignore-missing-args",
+                "--server --sender -re.iLsf --ignore-missing-args . m/",
+                "--ignore-missing-args",
+            ),
         ] {
             assert_eq!(outcome(terms, words), expected, "refuse options = {terms}, {words}");
         }
@@ -192,8 +199,11 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_what_was_read_before_it() {
-        let words: Vec<BString> = ["--server", "--sender", "-logDtprze.iLsfxCIvu", ".", "m/"].map(BString::from).into();
-        let rejected = parse_daemon_request(&words, &Environment::default(), &Refusals::new("compress", false)).expect_err("z");
+        let words: Vec<BString> =
+            ["--server", "--sender", "-logDtprze.iLsfxCIvu", ".", "m/"].map(BString::from).into();
+        let rejected =
+            parse_daemon_request(&words, &Environment::default(), &Refusals::new("compress", false))
+                .expect_err("z");
         assert!(rejected.so_far.sender && rejected.so_far.perms);
         assert_eq!(rejected.so_far.client_capabilities, None);
     }

@@ -75,14 +75,23 @@ impl Scan {
 }
 
 /// Value of a `--…-map` or `--chown` half.
-fn set_map(map: &mut Option<BString>, source: &mut MapSource, value: &[u8], from: MapSource, name: &str, kind: &str) -> Result<(), Halt> {
+fn set_map(
+    map: &mut Option<BString>,
+    source: &mut MapSource,
+    value: &[u8],
+    from: MapSource,
+    name: &str,
+    kind: &str,
+) -> Result<(), Halt> {
     let text = match (*source, from) {
         (MapSource::Nobody, _) => {
             *source = from;
             *map = Some(value.into());
             return Ok(());
         }
-        (MapSource::Chown, MapSource::Chown) => format!("You can only specify a {kind}-affecting --chown once."),
+        (MapSource::Chown, MapSource::Chown) => {
+            format!("You can only specify a {kind}-affecting --chown once.")
+        }
         (MapSource::Chown, _) => format!("{name} conflicts with prior --chown."),
         (MapSource::Map, MapSource::Chown) => format!("--chown conflicts with prior {name}."),
         (MapSource::Map, _) => format!("You can only specify {name} once."),
@@ -129,7 +138,11 @@ fn basis_dir(scan: &mut Scan, kind: BasisKind, value: &[u8]) -> Result<(), Halt>
         return Err(OptionError::syntax(text).into());
     }
     if basis.dirs.len() >= BasisDirs::MAX {
-        return Err(OptionError::syntax(format!("ERROR: at most {} {name} args may be specified", BasisDirs::MAX)).into());
+        return Err(OptionError::syntax(format!(
+            "ERROR: at most {} {name} args may be specified",
+            BasisDirs::MAX
+        ))
+        .into());
     }
     basis.dirs.push(value.into());
     Ok(())
@@ -167,7 +180,11 @@ pub(super) fn info(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
             upper => match Info::ALL.iter().find(|word| word.name().as_bytes() == upper) {
                 Some(&word) => scan.options.info.set_by_user(word, level),
                 None if server => {}
-                None => return Err(OptionError::plain(format!("Unknown --info item: \"{}\"", shown(name))).into()),
+                None => {
+                    return Err(
+                        OptionError::plain(format!("Unknown --info item: \"{}\"", shown(name))).into()
+                    );
+                }
             },
         }
     }
@@ -185,7 +202,11 @@ pub(super) fn debug(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
             upper => match Debug::ALL.iter().find(|word| word.name().as_bytes() == upper) {
                 Some(&word) => scan.options.debug.set_by_user(word, level),
                 None if server => {}
-                None => return Err(OptionError::plain(format!("Unknown --debug item: \"{}\"", shown(name))).into()),
+                None => {
+                    return Err(
+                        OptionError::plain(format!("Unknown --debug item: \"{}\"", shown(name))).into()
+                    );
+                }
             },
         }
     }
@@ -198,7 +219,9 @@ fn split_level(item: &[u8]) -> (&[u8], u8) {
     let (name, digits) = item.split_at(item.len() - digits);
     let level = match digits {
         b"" => 1,
-        digits => digits.iter().fold(0_u8, |level, digit| level.saturating_mul(10).saturating_add(digit - b'0')),
+        digits => {
+            digits.iter().fold(0_u8, |level, digit| level.saturating_mul(10).saturating_add(digit - b'0'))
+        }
     };
     (name, level.min(4))
 }
@@ -255,7 +278,11 @@ pub(super) fn min_size(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
 }
 
 pub(super) fn block_size(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
-    let max = if scan.options.protocol.is_some_and(|protocol| protocol < 30) { (1 << 29, "512.00M") } else { (1 << 17, "128.00K") };
+    let max = if scan.options.protocol.is_some_and(|protocol| protocol < 30) {
+        (1 << 29, "512.00M")
+    } else {
+        (1 << 17, "128.00K")
+    };
     let rule = SizeRule { name: "block-size", unit: b'b', min: None, max: Some(max) };
     scan.options.block_size = u32::try_from(rule.parse(value)?).unwrap_or(u32::MAX);
     Ok(())
@@ -279,7 +306,9 @@ pub(super) fn chmod(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
 
 pub(super) fn remote_option(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
     if !value.starts_with(b"-") {
-        return Err(OptionError::syntax(format!("Remote option must start with a dash: {}", shown(value))).into());
+        return Err(
+            OptionError::syntax(format!("Remote option must start with a dash: {}", shown(value))).into()
+        );
     }
     scan.options.remote_options.push(value.into());
     Ok(())
@@ -303,7 +332,9 @@ pub(super) fn stop_at(scan: &mut Scan, value: &[u8], environment: &Environment) 
         return Err(OptionError::syntax(format!("invalid --stop-at format: {}", shown(value))).into());
     };
     if time <= environment.clock.now {
-        return Err(OptionError::syntax(format!("--stop-at time is not in the future: {}", shown(value))).into());
+        return Err(
+            OptionError::syntax(format!("--stop-at time is not in the future: {}", shown(value))).into()
+        );
     }
     scan.options.stop_at = Some(time);
     Ok(())

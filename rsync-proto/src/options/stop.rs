@@ -57,7 +57,8 @@ fn read_fields(text: &str) -> Option<Fields> {
     if !date.is_empty() {
         let parts: Vec<&str> = date.split(['-', '/']).collect();
         let (day, rest) = parts.split_last()?;
-        fields.day = Some(number(day)?).filter(|day| (1..=31).contains(day)).and_then(|day| u8::try_from(day).ok());
+        fields.day =
+            Some(number(day)?).filter(|day| (1..=31).contains(day)).and_then(|day| u8::try_from(day).ok());
         fields.day?;
         match rest {
             [] => {}
@@ -152,7 +153,14 @@ mod tests {
     fn at(text: &str) -> Option<String> {
         let clock = LocalClock { now: datetime!(2026-11-21 10:30:15 UTC).unix_timestamp(), offset_at: |_| 0 };
         let time = OffsetDateTime::from_unix_timestamp(parse(text.as_bytes(), clock)?).expect("in range");
-        Some(format!("{}-{:02}-{:02} {:02}:{:02}", time.year(), u8::from(time.month()), time.day(), time.hour(), time.minute()))
+        Some(format!(
+            "{}-{:02}-{:02} {:02}:{:02}",
+            time.year(),
+            u8::from(time.month()),
+            time.day(),
+            time.hour(),
+            time.minute()
+        ))
     }
 
     #[test]
@@ -177,7 +185,9 @@ mod tests {
 
     #[test]
     fn malformed_times_are_refused() {
-        for text in ["", "T", "T12", "24:00", "12:60", "0-1", "13-1", "1-32", "12:00:00", "12 :00", "1T:30", "x"] {
+        for text in
+            ["", "T", "T12", "24:00", "12:60", "0-1", "13-1", "1-32", "12:00:00", "12 :00", "1T:30", "x"]
+        {
             assert_eq!(at(text), None, "{text}");
         }
     }

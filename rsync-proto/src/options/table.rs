@@ -89,7 +89,10 @@ impl Row {
 
     /// Whether the option takes a value.
     pub(super) fn takes_value(&self) -> bool {
-        matches!(self.apply, Apply::Int(_) | Apply::Text(_) | Apply::Take(_) | Apply::TakeWith(..) | Apply::DaemonMode(true))
+        matches!(
+            self.apply,
+            Apply::Int(_) | Apply::Text(_) | Apply::Take(_) | Apply::TakeWith(..) | Apply::DaemonMode(true)
+        )
     }
 
     /// `--name (-x)`, `--name` or `-x`.
@@ -147,7 +150,10 @@ mod tests {
         let mut actual: BTreeMap<_, _> =
             ROWS.iter().map(|row| ((row.name, row.short), (row.takes_value(), row.refusal))).collect();
         assert_eq!(actual.len(), ROWS.len(), "a spelling occurs twice");
-        assert!(actual.remove(&("use-qsort", 0)).is_some(), "the name 3.5.0 sends is accepted too (spec 08 §17)");
+        assert!(
+            actual.remove(&("use-qsort", 0)).is_some(),
+            "the name 3.5.0 sends is accepted too (spec 08 §17)"
+        );
         for (key, value) in &expected {
             assert_eq!(actual.get(key), Some(value), "{key:?}");
         }

@@ -85,7 +85,10 @@ impl SizeRule {
             && value != 0
             && value < min
         {
-            return Err(OptionError::syntax(format!("{} is too small (min: {text} or 0 for unlimited)", typed())));
+            return Err(OptionError::syntax(format!(
+                "{} is too small (min: {text} or 0 for unlimited)",
+                typed()
+            )));
         }
         Ok(value)
     }
@@ -115,8 +118,8 @@ fn parse_size(text: &[u8], default_unit: u8) -> Option<Option<u64>> {
     }
     let adjust = match rest {
         b"" => 0,
-        b"+1" if !(rest.len() == text.len()) => 1,
-        b"-1" if !(rest.len() == text.len()) => -1,
+        b"+1" if rest.len() != text.len() => 1,
+        b"-1" if rest.len() != text.len() => -1,
         b"-1" => return Some(None),
         _ => return None,
     };
@@ -127,10 +130,14 @@ fn parse_size(text: &[u8], default_unit: u8) -> Option<Option<u64>> {
         number => number.parse().ok()?,
     };
     let value = (number * base.powi(power)).trunc() + f64::from(adjust);
-    if value < 0.0 || value >= 9_223_372_036_854_775_808.0 {
+    if !(0.0..9_223_372_036_854_775_808.0).contains(&value) {
         return Some(None);
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was checked above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range was checked above"
+    )]
     let bytes = value as u64;
     Some(Some(bytes))
 }

@@ -192,7 +192,14 @@ const INFO_BY_VERBOSITY: &[&[(Info, u8)]] = &[
         (Info::Stats, 1),
         (Info::Symsafe, 1),
     ],
-    &[(Info::Backup, 1), (Info::Misc, 2), (Info::Mount, 1), (Info::Name, 2), (Info::Remove, 1), (Info::Skip, 1)],
+    &[
+        (Info::Backup, 1),
+        (Info::Misc, 2),
+        (Info::Mount, 1),
+        (Info::Name, 2),
+        (Info::Remove, 1),
+        (Info::Skip, 1),
+    ],
 ];
 
 /// What the first, second... `-v` adds to `--debug`.
@@ -262,7 +269,8 @@ impl InfoLevels {
             .max()
             .filter(|&(count, _)| count >= 5 && chosen.len() == relevant.len())
             .map(|(_, level)| level);
-        let numbered = |name: &str, level: u8| if level == 1 { name.to_owned() } else { format!("{name}{level}") };
+        let numbered =
+            |name: &str, level: u8| if level == 1 { name.to_owned() } else { format!("{name}{level}") };
         let mut items = Vec::new();
         match common {
             Some(0) => items.push("NONE".to_owned()),
