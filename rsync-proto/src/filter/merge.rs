@@ -16,8 +16,9 @@ const MAX_DEPTH: usize = 32;
 /// Which rule file is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleFile<'a> {
-    /// A file named by an option or a merge rule: absolute, relative to the process's directory, or
-    /// `-` for standard input. A daemon resolves it beneath the module root.
+    /// A file named by an option or a merge rule: absolute, relative, or `-` for standard input.
+    /// Relative names start at the client's directory, in per-directory files at the transfer root;
+    /// a daemon resolves all names beneath the module root.
     Named(&'a [u8]),
     /// The per-directory file `name` (one component) of a directory.
     PerDirectory {

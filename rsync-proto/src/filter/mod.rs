@@ -15,6 +15,8 @@ mod names;
 mod pattern;
 mod rule;
 mod text;
+#[cfg(test)]
+mod vectors;
 mod wildcard;
 mod wire;
 
