@@ -1,1 +1,17 @@
-//! engine
+//! The file system side of rsync: scan, send, generate and receive, over a [`Link`] to any peer.
+//!
+//! The engine blocks, prints nothing and parses no options: it takes a [`Session`], emits events to
+//! its sink, and answers a report or an [`EngineError`]. `docs/architecture.md` shows its threads.
+
+mod connection;
+mod error;
+mod inbox;
+mod link;
+mod outbox;
+mod rate;
+mod session;
+
+pub use connection::Connection;
+pub use error::EngineError;
+pub use link::{Link, LinkControl};
+pub use session::{Counters, ErrorState, Session};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use rsync_proto::exit::{ExitCode, IoErrorFlags};
 use rsync_proto::options::TransferOptions;
 use rsync_proto::session::Negotiated;
-use rsync_proto::text::{Event, EventSink, Failure, Message, Role, Severity, SystemFailure, Topic};
+use rsync_proto::text::EventSink;
 
 use crate::link::LinkControl;
 
@@ -53,6 +53,39 @@ pub struct Counters {
     pub transferred_size: AtomicU64,
 }
 
+impl Session {
+    /// Starts with no errors and zero counters.
+    #[must_use]
+    pub fn new(
+        negotiated: Negotiated,
+        options: TransferOptions,
+        server: bool,
+        events: Arc<dyn EventSink>,
+        control: LinkControl,
+    ) -> Self {
+        Self {
+            negotiated,
+            options,
+            server,
+            events,
+            control,
+            errors: ErrorState::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The exit code of a session that ran to its end.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        let errors = &self.errors;
+        let mut io_error = errors.io_error();
+        if errors.deletions_limited.load(Ordering::Relaxed) {
+            io_error.insert(IoErrorFlags::DELETE_LIMIT);
+        }
+        ExitCode::of_run(errors.transfer_error.load(Ordering::Relaxed), io_error)
+    }
+}
+
 impl ErrorState {
     /// Records that some file or attribute was not transferred (exit 23).
     pub fn transfer_error(&self) {
@@ -61,7 +94,7 @@ impl ErrorState {
 
     /// Adds I/O error flags, the peer's or our own.
     pub fn add_io_error(&self, flags: IoErrorFlags) {
-        self.io_error.fetch_or(flags.bits(), Ordering::Relaxed);
+        self.io_error.fetch_or(flags.bits().unsigned_abs(), Ordering::Relaxed);
     }
 
     /// The I/O error flags so far.

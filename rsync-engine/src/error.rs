@@ -1,0 +1,125 @@
+//! Why a transfer ended early.
+
+use std::io;
+
+use bstr::BString;
+use rsync_proto::exit::ExitCode;
+use rsync_proto::filter::FilterError;
+use rsync_proto::flist::FileListError;
+use rsync_proto::sum::SumHeadError;
+use rsync_proto::text::Role;
+use rsync_proto::wire::{FrameError, NdxError, WireError};
+
+/// A failure that ends the whole transfer; failures of single files are events instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The connection broke.
+    #[error("{context}: {source}")]
+    Link {
+        /// What was attempted: `read error` or `write error`.
+        context: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nothing moved for as long as `--timeout` allows.
+    #[error("io timeout after {seconds} seconds -- exiting")]
+    Timeout {
+        /// Length of the silence.
+        seconds: u64,
+    },
+    /// The caller cancelled the transfer.
+    #[error("the transfer was cancelled")]
+    Cancelled,
+    /// The peer closed the connection in the middle.
+    #[error("connection unexpectedly closed ({received} bytes received so far)")]
+    UnexpectedEnd {
+        /// Bytes received since the handshake.
+        received: u64,
+    },
+    /// The peer announced that it leaves with this exit code.
+    #[error("the peer ended with exit code {}", .0.code())]
+    PeerExit(ExitCode),
+    /// A frame is malformed.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A scalar is malformed.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A file index is malformed or out of range.
+    #[error(transparent)]
+    Index(#[from] NdxError),
+    /// A file list is malformed or asks for something it must not.
+    #[error(transparent)]
+    FileList(#[from] FileListError),
+    /// The head of the block sums is malformed.
+    #[error(transparent)]
+    SumHead(#[from] SumHeadError),
+    /// A filter rule is wrong.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The peer broke a rule of the protocol (exit 2).
+    #[error("{text}")]
+    Protocol {
+        /// The C rsync's text.
+        text: String,
+    },
+    /// The destination cannot be used (exit 3).
+    #[error("{text}: {source}")]
+    Destination {
+        /// What was attempted, on which path.
+        text: BString,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Writing to the destination failed in a way that ends the run, such as a full disk (exit 11).
+    #[error("{text}: {source}")]
+    FileIo {
+        /// What was attempted, on which path.
+        text: BString,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl EngineError {
+    /// Says that the peer broke the protocol, in the C rsync's words.
+    #[must_use]
+    pub fn protocol(text: impl Into<String>) -> Self {
+        Self::Protocol { text: text.into() }
+    }
+
+    /// The exit code the C rsync ends with (spec 02 §9.1).
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Link { .. } => ExitCode::SOCKET_IO,
+            Self::Timeout { .. } => ExitCode::TIMEOUT,
+            Self::Cancelled => ExitCode::SIGNAL,
+            Self::UnexpectedEnd { .. } => ExitCode::STREAM,
+            Self::PeerExit(code) => *code,
+            Self::Frame(error) => error.exit_code(),
+            Self::Wire(error) => error.exit_code(),
+            Self::Index(error) => error.exit_code(),
+            Self::FileList(error) => error.exit_code(),
+            Self::SumHead(error) => error.exit_code(),
+            Self::Filter(error) => error.exit_code(),
+            Self::Protocol { .. } => ExitCode::PROTOCOL,
+            Self::Destination { .. } => ExitCode::FILE_SELECT,
+            Self::FileIo { .. } => ExitCode::FILE_IO,
+        }
+    }
+
+    /// Whether the text is printed with the role in brackets behind it, as `TEXT [role]`.
+    #[must_use]
+    pub fn render(&self, role: Role) -> String {
+        match self {
+            Self::Timeout { .. } => format!("[{}] {self}", role.name()),
+            Self::UnexpectedEnd { .. } => format!("rsync: {self} [{}]", role.name()),
+            Self::Link { context, source } => {
+                format!("rsync: [{}] {context}: {source}", role.name())
+            }
+            _ => self.to_string(),
+        }
+    }
+}

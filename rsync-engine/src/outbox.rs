@@ -1,0 +1,103 @@
+//! Writes to the peer: gathers data and messages into frames, limits the rate, keeps the link alive.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use rsync_proto::wire::{Message, Mux};
+
+use crate::EngineError;
+use crate::inbox::link_error;
+use crate::link::LinkControl;
+use crate::rate::RateLimit;
+
+/// The writing half of a session.
+pub(crate) struct Outbox {
+    writer: Box<dyn Write + Send>,
+    mux: Mux,
+    control: LinkControl,
+    rate: Option<RateLimit>,
+    last_write: Instant,
+}
+
+/// Data is written when this much has gathered.
+const WRITE_SIZE: usize = 64 << 10;
+
+impl Outbox {
+    /// Writes to `writer` as fast as it takes.
+    pub(crate) fn new(writer: Box<dyn Write + Send>, mux: Mux, control: LinkControl) -> Self {
+        Self { writer, mux, control, rate: None, last_write: Instant::now() }
+    }
+
+    /// Writes at most `kib_per_second` from now on, where that is not 0 (`--bwlimit`).
+    pub(crate) fn limit_rate(&mut self, kib_per_second: u64) {
+        self.rate =
+            (kib_per_second > 0).then(|| RateLimit::new(u32::try_from(kib_per_second).unwrap_or(u32::MAX)));
+    }
+
+    /// The multiplexer, to switch framing on and off.
+    pub(crate) fn mux(&mut self) -> &mut Mux {
+        &mut self.mux
+    }
+
+    /// Bytes written or gathered since framing began.
+    pub(crate) fn sent(&self) -> u64 {
+        self.mux.queued()
+    }
+
+    /// Appends data that `encode` writes, and sends what has gathered when it is enough.
+    pub(crate) fn data<E>(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), EngineError>
+    where
+        EngineError: From<E>,
+    {
+        self.mux.encode(encode)?;
+        if self.mux.pending().len() >= WRITE_SIZE { self.flush() } else { Ok(()) }
+    }
+
+    /// Appends a message; where the peer cannot see it, nothing happens.
+    pub(crate) fn message(&mut self, message: &Message) -> Result<(), EngineError> {
+        self.mux.message(message);
+        if self.mux.pending().len() >= WRITE_SIZE { self.flush() } else { Ok(()) }
+    }
+
+    /// Sends everything that has gathered.
+    pub(crate) fn flush(&mut self) -> Result<(), EngineError> {
+        while !self.mux.pending().is_empty() {
+            let pending = self.mux.pending();
+            let limit = self.rate.as_ref().map_or(pending.len(), RateLimit::max_write);
+            let count = self
+                .writer
+                .write(&pending[..pending.len().min(limit)])
+                .map_err(|error| link_error(error, "write error", &self.control))?;
+            self.mux.advance(count);
+            self.last_write = Instant::now();
+            self.obey_rate(count);
+        }
+        Ok(())
+    }
+
+    fn obey_rate(&mut self, written: usize) {
+        let Some(rate) = &mut self.rate else { return };
+        let asleep = Instant::now();
+        if let Some(sleep) = rate.after_write(written, asleep) {
+            std::thread::sleep(sleep);
+            rate.slept(sleep, asleep, Instant::now());
+        }
+    }
+
+    /// How long the writer may stay idle before [`Outbox::keep_alive`] is due: half the timeout.
+    pub(crate) fn keep_alive_interval(&self) -> Option<Duration> {
+        self.control.timeout().map(|timeout| Duration::from_secs(timeout.as_secs().div_ceil(2).max(1)))
+    }
+
+    /// Sends an empty frame if nothing was written for half the timeout (spec 02 §3.1).
+    pub(crate) fn keep_alive(&mut self) -> Result<(), EngineError> {
+        let due = self.keep_alive_interval().is_some_and(|interval| self.last_write.elapsed() >= interval);
+        if due && self.mux.pending().is_empty() && self.mux.keep_alive() {
+            return self.flush();
+        }
+        Ok(())
+    }
+}
