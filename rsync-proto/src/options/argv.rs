@@ -2,10 +2,10 @@
 
 use bstr::{BString, ByteSlice};
 
-use super::model::{
-    Append, Compress, DEFAULT_MAX_ALLOC, DeleteTiming, FilesFrom, MissingArgs, RemoveSource, StderrMode,
-    SuperUser, TransferOptions,
+use super::choice::{
+    Append, Compress, DeleteTiming, FilesFrom, MissingArgs, RemoveSource, StderrMode, SuperUser,
 };
+use super::model::{DEFAULT_MAX_ALLOC, TransferOptions};
 use super::scan::basis_name;
 use super::verbosity::Info;
 

@@ -2,11 +2,12 @@
 
 use bstr::{BString, ByteSlice};
 
-use super::error::{OptionError, shown};
-use super::model::{
-    Append, Batch, ChecksumNames, Compress, DEFAULT_MAX_ALLOC, DeleteTiming, FilesFrom, FilterArg, Iconv,
-    MissingArgs, OutputBuffer, StderrMode, SuperUser,
+use super::choice::{
+    Append, Batch, ChecksumNames, Compress, DeleteTiming, FilesFrom, FilterArg, Iconv, MissingArgs,
+    OutputBuffer, StderrMode, SuperUser,
 };
+use super::error::{OptionError, shown};
+use super::model::DEFAULT_MAX_ALLOC;
 use super::parse::{Command, Environment, Pending, Rejected, Request};
 use super::refuse::Refusals;
 use super::scan::{Scan, max_alloc_bytes};

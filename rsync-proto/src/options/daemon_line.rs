@@ -2,8 +2,8 @@
 
 use bstr::BString;
 
+use super::choice::AddressFamily;
 use super::error::{OptionError, shown};
-use super::model::AddressFamily;
 use super::parse::Command;
 use super::value::{IntError, parse_int};
 

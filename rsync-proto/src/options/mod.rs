@@ -1,9 +1,11 @@
 //! Options: the table, the parser, the checks, the server arguments (spec 08, 01 §3).
 
 mod argv;
+mod choice;
 mod conflicts;
 mod daemon_line;
 mod error;
+mod help;
 mod model;
 mod operands;
 mod parse;
@@ -16,13 +18,14 @@ mod value;
 mod verbosity;
 
 pub use argv::{Direction, ServerWords, Wire};
+pub use choice::{
+    AddressFamily, Append, BasisDirs, BasisKind, Batch, ChecksumNames, Compress, DeleteTiming, FilesFrom,
+    FilterArg, Iconv, MissingArgs, OutputBuffer, RemoveSource, StderrMode, SuperUser,
+};
 pub use daemon_line::DaemonLine;
 pub use error::OptionError;
-pub use model::{
-    AddressFamily, Append, BasisDirs, BasisKind, Batch, ChecksumNames, Compress, DEFAULT_MAX_ALLOC,
-    DeleteTiming, FilesFrom, FilterArg, Forwarding, Iconv, MissingArgs, OutputBuffer, RemoveSource,
-    StderrMode, SuperUser, TransferOptions,
-};
+pub use help::{VersionFacts, daemon_help, debug_help, help, info_help, version, version_json};
+pub use model::{DEFAULT_MAX_ALLOC, Forwarding, TransferOptions};
 pub use operands::{Endpoints, Operand, Remote, RemoteKind, endpoints};
 pub use parse::{Command, Environment, Pending, Rejected, Request, parse, parse_daemon_request};
 pub use refuse::Refusals;

@@ -2,8 +2,9 @@
 
 use bstr::{BString, ByteSlice};
 
+use super::choice::FilesFrom;
 use super::error::{OptionError, shown};
-use super::model::{FilesFrom, TransferOptions};
+use super::model::TransferOptions;
 
 /// How a remote side is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

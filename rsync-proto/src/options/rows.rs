@@ -1,7 +1,7 @@
 //! The option table: one row per spelling, in the order of the help text (spec 08, `options.tsv`).
 
+use super::choice::{AddressFamily, RemoveSource, StderrMode, SuperUser};
 use super::error::Halt;
-use super::model::{AddressFamily, RemoveSource, StderrMode, SuperUser};
 use super::scan;
 use super::table::Apply::{
     Act, Count, DaemonMode, Int, Number, Sender, Server, Set, Switch, Take, TakeWith, Text,

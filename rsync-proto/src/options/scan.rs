@@ -2,8 +2,9 @@
 
 use bstr::{BString, ByteSlice};
 
+use super::choice::{BasisDirs, BasisKind, FilterArg, StderrMode};
 use super::error::{Halt, OptionError, shown};
-use super::model::{BasisDirs, BasisKind, FilterArg, StderrMode, TransferOptions};
+use super::model::TransferOptions;
 use super::value::{SizeRule, parse_minutes};
 use super::verbosity::{Debug, Info};
 use super::{Environment, stop};

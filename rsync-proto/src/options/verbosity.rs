@@ -2,10 +2,10 @@
 
 /// Declares a word enum with its texts in alphabetical order of the C rsync's table.
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($variant:ident = $text:literal $help:literal,)* }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$doc])* $variant,)* }
+        pub enum $name { $(#[doc = $help] $variant,)* }
 
         impl $name {
             /// Every word, in the order of the help text.
@@ -16,6 +16,12 @@ macro_rules! words {
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
+
+            /// What it reports, for the help text.
+            #[must_use]
+            pub fn help(self) -> &'static str {
+                match self { $(Self::$variant => $help,)* }
+            }
         }
     };
 }
@@ -23,86 +29,49 @@ macro_rules! words {
 words! {
     /// A word of `--info`.
     Info {
-        /// Backups made.
-        Backup = "BACKUP",
-        /// Local copies of basis files.
-        Copy = "COPY",
-        /// Deletions.
-        Del = "DEL",
-        /// File-list building: 1 header, 2 progress.
-        Flist = "FLIST",
-        /// Miscellaneous: 1 and 2.
-        Misc = "MISC",
-        /// Mount points crossed.
-        Mount = "MOUNT",
-        /// Names: 1 transferred, 2 also unchanged.
-        Name = "NAME",
-        /// Skipped non-regular files.
-        Nonreg = "NONREG",
-        /// Progress: 1 per file, 2 total.
-        Progress = "PROGRESS",
-        /// Removed sources.
-        Remove = "REMOVE",
-        /// Skipped files: 1 with, 2 more.
-        Skip = "SKIP",
-        /// Statistics: 1 short, 2 full, 3 memory.
-        Stats = "STATS",
-        /// Unsafe symlinks.
-        Symsafe = "SYMSAFE",
+        Backup = "BACKUP" "Backups made",
+        Copy = "COPY" "Local copies of basis files",
+        Del = "DEL" "Deletions",
+        Flist = "FLIST" "File-list building: 1 header, 2 progress",
+        Misc = "MISC" "Miscellaneous: 1 and 2",
+        Mount = "MOUNT" "Mount points crossed",
+        Name = "NAME" "Names: 1 transferred, 2 also unchanged",
+        Nonreg = "NONREG" "Skipped non-regular files",
+        Progress = "PROGRESS" "Progress: 1 per file, 2 total",
+        Remove = "REMOVE" "Removed sources",
+        Skip = "SKIP" "Skipped files: 1 with, 2 more",
+        Stats = "STATS" "Statistics: 1 short, 2 full, 3 memory",
+        Symsafe = "SYMSAFE" "Unsafe symlinks",
     }
 }
 
 words! {
     /// A word of `--debug`.
     Debug {
-        /// Access control lists.
-        Acl = "ACL",
-        /// Backups.
-        Backup = "BACKUP",
-        /// Socket binding.
-        Bind = "BIND",
-        /// Directory changes.
-        Chdir = "CHDIR",
-        /// Connections.
-        Connect = "CONNECT",
-        /// Commands and arguments.
-        Cmd = "CMD",
-        /// Deletions.
-        Del = "DEL",
-        /// Block sums.
-        Deltasum = "DELTASUM",
-        /// Weeding of duplicates.
-        Dup = "DUP",
-        /// Exits.
-        Exit = "EXIT",
-        /// Filters.
-        Filter = "FILTER",
-        /// File lists.
-        Flist = "FLIST",
-        /// Fuzzy matches.
-        Fuzzy = "FUZZY",
-        /// The generator.
-        Genr = "GENR",
-        /// Hash tables.
-        Hash = "HASH",
-        /// Hard links.
-        Hlink = "HLINK",
-        /// Charsets.
-        Iconv = "ICONV",
-        /// Input and output.
-        Io = "IO",
-        /// Negotiation strings.
-        Nstr = "NSTR",
-        /// Owners.
-        Own = "OWN",
-        /// The protocol.
-        Proto = "PROTO",
-        /// The receiver.
-        Recv = "RECV",
-        /// The sender.
-        Send = "SEND",
-        /// Times.
-        Time = "TIME",
+        Acl = "ACL" "Access control lists",
+        Backup = "BACKUP" "Backups",
+        Bind = "BIND" "Socket binding",
+        Chdir = "CHDIR" "Directory changes",
+        Connect = "CONNECT" "Connections",
+        Cmd = "CMD" "Commands and arguments",
+        Del = "DEL" "Deletions",
+        Deltasum = "DELTASUM" "Block sums",
+        Dup = "DUP" "Weeding of duplicates",
+        Exit = "EXIT" "Exits",
+        Filter = "FILTER" "Filters",
+        Flist = "FLIST" "File lists",
+        Fuzzy = "FUZZY" "Fuzzy matches",
+        Genr = "GENR" "The generator",
+        Hash = "HASH" "Hash tables",
+        Hlink = "HLINK" "Hard links",
+        Iconv = "ICONV" "Charsets",
+        Io = "IO" "Input and output",
+        Nstr = "NSTR" "Negotiation strings",
+        Own = "OWN" "Owners",
+        Proto = "PROTO" "The protocol",
+        Recv = "RECV" "The receiver",
+        Send = "SEND" "The sender",
+        Time = "TIME" "Times",
     }
 }
 
@@ -182,7 +151,7 @@ impl Default for DebugLevels {
 }
 
 /// What the first, second... `-v` adds to `--info`.
-const INFO_BY_VERBOSITY: &[&[(Info, u8)]] = &[
+pub(super) const INFO_BY_VERBOSITY: &[&[(Info, u8)]] = &[
     &[
         (Info::Copy, 1),
         (Info::Del, 1),
@@ -203,7 +172,7 @@ const INFO_BY_VERBOSITY: &[&[(Info, u8)]] = &[
 ];
 
 /// What the first, second... `-v` adds to `--debug`.
-const DEBUG_BY_VERBOSITY: &[&[(Debug, u8)]] = &[
+pub(super) const DEBUG_BY_VERBOSITY: &[&[(Debug, u8)]] = &[
     &[],
     &[
         (Debug::Bind, 1),
