@@ -91,7 +91,7 @@ mod tests {
             for &sum in weak.iter().chain([&absent]) {
                 let found: Vec<u32> = index.blocks(sum).collect();
                 let expected: Vec<u32> =
-                    (0_u32..).zip(&weak).filter(|pair| *pair.1 == sum).map(|pair| pair.0).rev().collect();
+                    (0..weak.len() as u32).rev().filter(|&block| weak[block as usize] == sum).collect();
                 prop_assert_eq!(found, expected);
             }
         }

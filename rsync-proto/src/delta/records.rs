@@ -202,7 +202,7 @@ impl RecordReader {
         self.decompressor.start_file(discard);
     }
 
-    pub(super) fn next<'a>(&'a mut self, input: &mut Cursor<'a>) -> Result<Token<'a>, TokenError> {
+    pub(super) fn next<'a>(&'a mut self, input: &mut Cursor<'_>) -> Result<Token<'a>, TokenError> {
         let start = input.position();
         loop {
             if self.run.1 > 0 {

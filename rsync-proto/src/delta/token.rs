@@ -200,7 +200,7 @@ impl TokenDecoder {
     /// # Errors
     /// [`WireError::Incomplete`] when there is too little input to get further, with nothing consumed;
     /// else what is wrong with the stream.
-    pub fn next<'a>(&'a mut self, input: &mut Cursor<'a>) -> Result<Token<'a>, TokenError> {
+    pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut Cursor<'i>) -> Result<Token<'a>, TokenError> {
         match &mut self.0 {
             Reader::Plain(reader) => reader.next(input),
             Reader::Records(reader) => reader.next(input),
