@@ -118,6 +118,7 @@ impl SegmentBuilder {
             uid: entry.uid,
             gid: entry.gid,
             flags: entry.flags,
+            origin: entry.origin,
         });
         let segment = &mut self.segment;
         segment.records.push(Record {

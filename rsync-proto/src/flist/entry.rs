@@ -184,6 +184,8 @@ pub struct Entry {
     pub digest: Vec<u8>,
     /// Marks.
     pub flags: EntryFlags,
+    /// Sender: number of the source directory that the path is relative to.
+    pub origin: u32,
     /// Sender: identity on disk, for hard links.
     pub inode: Option<Inode>,
     /// Receiver: the hard-link group.

@@ -12,6 +12,7 @@ pub(super) struct Attributes {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) flags: EntryFlags,
+    pub(super) origin: u32,
 }
 
 /// The fixed part of an entry.
@@ -341,6 +342,12 @@ impl<'a> EntryRef<'a> {
         self.segment.attributes_at(self.place).flags
     }
 
+    /// Sender: number of the source directory that the path is relative to.
+    #[must_use]
+    pub fn origin(self) -> u32 {
+        self.segment.attributes_at(self.place).origin
+    }
+
     /// Length in bytes; 0 for devices.
     #[must_use]
     pub fn size(self) -> u64 {
@@ -442,6 +449,7 @@ impl<'a> EntryRef<'a> {
         entry.target.extend_from_slice(self.target().unwrap_or_default());
         entry.digest.extend_from_slice(self.digest().unwrap_or_default());
         entry.flags = self.flags();
+        entry.origin = self.origin();
         entry.group = self.link().map(|link| link.group);
         entry.access_acl = self.access_acl();
         entry.default_acl = self.default_acl();
