@@ -82,9 +82,6 @@ impl Checks<'_> {
         self.formats();
         self.inplace_and_partial()?;
         self.files_from()?;
-        if self.operands.is_empty() && !self.scan.options.server {
-            return Err(OptionError::Usage);
-        }
         Ok(false)
     }
 
@@ -519,7 +516,7 @@ impl Checks<'_> {
             }
             Some(at) => {
                 let (host, path) = (&text[..at], &text[at + 1..]);
-                if path == b"-" || path.is_empty() {
+                if path == b"-" {
                     return Err(OptionError::syntax("Invalid --files-from remote filename"));
                 }
                 FilesFrom::Remote { host: host.into(), path: path.into() }

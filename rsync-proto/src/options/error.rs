@@ -20,7 +20,7 @@ pub enum OptionError {
     /// The usage text belongs on standard error, exit 1.
     #[error("usage error")]
     Usage,
-    /// Printed as it is, without an error line behind it; a daemon-mode command line, exit 1.
+    /// Printed as it is; a daemon-mode command line, exit 1.
     #[error("{0}")]
     Daemon(String),
 }

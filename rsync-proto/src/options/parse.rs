@@ -166,6 +166,9 @@ fn scan_all(
     environment: &Environment,
     refusals: Option<&Refusals>,
 ) -> Result<Command, Rejected> {
+    if words.is_empty() {
+        return Err(OptionError::Usage.into());
+    }
     let mut scanner = Scanner { scan: Scan::new(), environment, refusals };
     let result = scanner.run(words);
     let scan = scanner.scan;
@@ -345,5 +348,118 @@ impl Scanner<'_> {
             Apply::DaemonMode(_) => return Ok(Step::DaemonMode),
         }
         Ok(Step::Next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Append, Compress, DeleteTiming, FilterArg, Info};
+
+    fn run(line: &str) -> Result<Command, String> {
+        let words: Vec<BString> = line.split(' ').map(BString::from).collect();
+        parse(&words, &Environment::default()).map_err(|rejected| rejected.error.message())
+    }
+
+    fn options(line: &str) -> TransferOptions {
+        match run(line) {
+            Ok(Command::Transfer(request)) => request.options,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_first_wrong_word_is_reported() {
+        for (line, expected) in [
+            ("--foo", "rsync: --foo: unknown option"),
+            ("--verb", "rsync: --verb: unknown option"),
+            ("--no-a", "rsync: --no-a: unknown option"),
+            ("-rZ", "rsync: -rZ: unknown option"),
+            ("-ve", "rsync: -ve: missing argument"),
+            ("--timeout=x", "rsync: --timeout=x: invalid numeric value"),
+            ("--timeout s/", "rsync: s/: invalid numeric value"),
+            ("--timeout=99999999999", "rsync: --timeout=99999999999: number too large or too small"),
+            ("--verbose=1", "rsync: --verbose=1: option does not take an argument"),
+            ("-v=n", "rsync: -v=n: option does not take an argument"),
+            ("--server --foo", "rsync: on remote machine: --foo: unknown option"),
+            ("-B 1M a b", "rsync: --block-size=1M is too large (max: 128.00K)"),
+            ("--bwlimit=100b a b", "rsync: --bwlimit=100b is too small (min: 512 or 0 for unlimited)"),
+            ("--delete a b", "rsync: --delete does not work without --recursive (-r) or --dirs (-d)."),
+            ("--append -P --partial-dir=x a b", "rsync: --append cannot be used with --partial-dir"),
+            ("--cc=foo a b", "unknown checksum name: foo"),
+            ("--info=foo22 a b", "Unknown --info item: \"foo\""),
+            (
+                "--daemon -r",
+                "rsync: -r: unknown option (in daemon mode)\n(Type \"rsync --daemon --help\" for assistance with daemon mode.)",
+            ),
+        ] {
+            assert_eq!(run(line).expect_err(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_options_decides() {
+        assert!(!options("-a --no-p a b").perms);
+        assert!(options("--no-p -a a b").perms);
+        assert_eq!(options("-vv --no-v -v a b").verbose, 1);
+        assert_eq!(options("-r --delete-delay --del a b").delete, DeleteTiming::During);
+        assert!(!options("-a --files-from=x a b").recurse);
+        assert!(options("-ar --files-from=x a b").recurse);
+        assert_eq!(options("--append-verify --append a b").append, Append::Blind);
+        assert_eq!(options("--server --append --append . d").append, Append::Verify);
+    }
+
+    #[test]
+    fn bundles_and_values_are_split() {
+        let options = options("-rvB700 -T=/x -T==y a b");
+        assert_eq!((options.block_size, options.temp_dir), (700, Some("=y".into())));
+        let Ok(Command::Transfer(request)) = run("-a x -- -y") else { panic!("a transfer") };
+        assert_eq!(request.operands, ["x", "-y"].map(BString::from));
+    }
+
+    #[test]
+    fn implications_are_applied() {
+        let options = options("-avvz --no-z --zl=3 -b --delete -F -F -F a b");
+        assert_eq!(options.compress, Compress::Negotiate);
+        assert_eq!(options.info.level(Info::Misc), 2);
+        assert!(options.omit_dir_times);
+        let rules = [": /.rsync-filter", "- .rsync-filter", "P *~"];
+        assert_eq!(options.filters, rules.map(|rule| FilterArg::Rule(rule.into())));
+    }
+
+    #[test]
+    fn help_and_version_act_in_their_order() {
+        assert!(matches!(run("--help --foo"), Ok(Command::Help)));
+        assert!(matches!(run("-h"), Ok(Command::Help)));
+        assert!(matches!(run("-VV -v"), Ok(Command::Version(true))));
+        assert!(run("--version --foo").is_err());
+        assert!(matches!(run("--info=name,help"), Ok(Command::InfoHelp)));
+    }
+
+    #[test]
+    fn a_server_takes_its_second_list_when_arguments_are_secluded() {
+        let Ok(Command::SecondList(pending)) = run("--server -slogDtpre.iLsfxCIvu") else {
+            panic!("a pending list")
+        };
+        assert!(pending.options().perms);
+        let words = ["rsync", "--delete", ".", "d s/"].map(BString::from);
+        let request = pending.resume(&words).expect("a request");
+        assert_eq!(request.operands, [".", "d s/"].map(BString::from));
+        assert!(request.options.recurse && request.options.deletes());
+        assert_eq!(request.options.client_capabilities, Some(".iLsfxCIvu".into()));
+    }
+
+    #[test]
+    fn the_environment_fills_in() {
+        let environment = Environment {
+            partial_dir: Some(".p".into()),
+            protect_args: Some("1".into()),
+            iconv: Some("utf8,latin1".into()),
+            ..Environment::default()
+        };
+        let words = ["--partial", "a", "b"].map(BString::from);
+        let Ok(Command::Transfer(request)) = parse(&words, &environment) else { panic!("a transfer") };
+        assert!(request.options.secluded_args && request.options.iconv.is_some());
+        assert_eq!(request.options.partial_dir, Some(".p".into()));
     }
 }

@@ -1,3 +1,0 @@
-//! The `rsync` command.
-
-fn main() {}

@@ -1,0 +1,389 @@
+//! Prints events: standard output, standard error and the log file of a client (spec 07 §15 to §21).
+
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bstr::BString;
+use rsync_proto::options::{Batch, Info, OutputBuffer, StderrMode, TransferOptions};
+use rsync_proto::text::{
+    Charset, Event, EventSink, Human, LineContext, LineFormat, ListStyle, Numbers, ProgressLine, Role,
+    RunMode, Severity, Stage, Topic, Totals, escape_message, file_list_count, file_list_end, file_list_start,
+    log_line,
+};
+
+use crate::zone::{self, LocalZone};
+
+/// Bytes of standard output kept back when it is no terminal.
+const BUFFER: usize = 8192;
+
+/// How the client was asked to print.
+pub(crate) struct Console {
+    options: TransferOptions,
+    role: Role,
+    format: Option<LineFormat>,
+    log_format: Option<LineFormat>,
+    numbers: Numbers,
+    charset: Charset,
+    zone: LocalZone,
+    started: Instant,
+    state: Mutex<State>,
+}
+
+struct State {
+    output: Vec<u8>,
+    limit: usize,
+    log: Option<File>,
+    progress: Option<ProgressLine>,
+    /// A line of standard output that something else must end first.
+    open_line: bool,
+    /// The head of a list that is not incremental was printed, its end not yet.
+    list_begun: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Out,
+    Error,
+}
+
+impl Console {
+    /// Prints as `options` say; `role` is what item lines show as `%o`.
+    pub(crate) fn new(options: &TransferOptions, role: Role, log: Option<File>) -> Self {
+        let numbers = Numbers::new(Human::from_level(options.human_readable));
+        let per_file = options.info.level(Info::Progress);
+        let log_format = options.log_file_format.as_ref().map_or(&b"%i %n%L"[..], |format| format.as_slice());
+        Self {
+            role,
+            format: LineFormat::effective(
+                options.out_format.as_ref().map(|format| format.as_slice()),
+                options.itemize,
+                options.info.level(Info::Name),
+            ),
+            log_format: (log.is_some() && !log_format.is_empty()).then(|| LineFormat::parse(log_format)),
+            numbers,
+            charset: charset(options.eight_bit_output),
+            zone: LocalZone::new(),
+            started: Instant::now(),
+            state: Mutex::new(State {
+                output: Vec::new(),
+                limit: buffer_limit(options.outbuf),
+                log,
+                progress: (per_file > 0).then(|| ProgressLine::new(numbers, per_file > 1)),
+                open_line: false,
+                list_begun: false,
+            }),
+            options: options.clone(),
+        }
+    }
+
+    /// Prints a text of the program itself; a line feed is added.
+    pub(crate) fn say(&self, severity: Severity, text: &str) {
+        self.text(&mut self.lock(), severity, format!("{text}\n").as_bytes());
+    }
+
+    /// Writes out what is kept back, and ends an unfinished line.
+    pub(crate) fn finish(&self) {
+        let mut state = self.lock();
+        state.end_line(Stream::Out);
+        state.flush();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Prints and logs one text, unescaped, whose line feed is included.
+    fn text(&self, state: &mut State, severity: Severity, text: &[u8]) {
+        if severity != Severity::Client {
+            self.log(state, text);
+        }
+        let stream = match severity {
+            Severity::Log => return,
+            Severity::Info | Severity::Client if self.options.quiet => return,
+            Severity::Info | Severity::Client if self.options.stderr != StderrMode::All => Stream::Out,
+            _ => Stream::Error,
+        };
+        state.end_line(stream);
+        let mut escaped = Vec::with_capacity(text.len());
+        escape_message(text, self.charset, &mut escaped);
+        state.write(stream, &escaped);
+    }
+
+    fn log(&self, state: &mut State, text: &[u8]) {
+        let Some(log) = &mut state.log else { return };
+        let mut lines = Vec::new();
+        for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            log_line(zone::now(), &self.zone, std::process::id(), line, &mut lines);
+        }
+        // Nobody could be told that the log cannot be written.
+        let _ = log.write_all(&lines);
+    }
+
+    fn context(&self) -> LineContext<'_> {
+        LineContext {
+            role: self.role,
+            keeps_times: self.options.times,
+            digest_len: digest_len(&self.options),
+            now: zone::now(),
+            zone: &self.zone,
+            pid: std::process::id(),
+            module: None,
+        }
+    }
+
+    fn item(&self, stage: Stage, item: &rsync_proto::text::Item<'_>) {
+        let transfers = item.flags.contains(rsync_proto::phase::ItemFlags::TRANSFER);
+        let mut state = self.lock();
+        let mut line = Vec::new();
+        if let Some(format) = &self.format {
+            let due = if transfers { format.transfer_stage() } else { Stage::Done };
+            let name_level = self.options.info.level(Info::Name);
+            if stage == due && format.shows_item(item, self.options.itemize, name_level) {
+                format.render_item(item, &self.context(), &mut line);
+                line.push(b'\n');
+                self.print_only(&mut state, &line);
+            } else if transfers && stage == Stage::Begins && state.progress.is_some() {
+                line.extend_from_slice(item.entry.name);
+                line.push(b'\n');
+                self.print_only(&mut state, &line);
+            }
+        }
+        if let Some(format) = self.log_format.as_ref().filter(|_| stage == Stage::Done) {
+            let shown = format.shows_item(item, self.options.itemize, 0);
+            if shown && !(transfers && self.options.dry_run) {
+                line.clear();
+                format.render_item(item, &self.context(), &mut line);
+                self.log(&mut state, &line);
+            }
+        }
+    }
+
+    fn deletion(&self, name: &[u8], is_dir: bool) {
+        let mut state = self.lock();
+        let mut line = Vec::new();
+        if self.wants(Topic::Deletions) {
+            match &self.format {
+                Some(format) => format.render_deletion(name, is_dir, &self.context(), &mut line),
+                None => LineFormat::parse(b"").render_deletion(name, is_dir, &self.context(), &mut line),
+            }
+            line.push(b'\n');
+            self.print_only(&mut state, &line);
+        }
+        if let Some(format) = self.log_format.as_ref().filter(|_| !self.options.dry_run) {
+            line.clear();
+            format.render_deletion(name, is_dir, &self.context(), &mut line);
+            self.log(&mut state, &line);
+        }
+    }
+
+    /// Standard output without the log file.
+    fn print_only(&self, state: &mut State, line: &[u8]) {
+        self.text(state, Severity::Client, line);
+    }
+
+    fn listed(&self, entry: &rsync_proto::text::EntryFacts<'_>) {
+        let style = ListStyle {
+            numbers: self.numbers,
+            zone: &self.zone,
+            atimes: self.options.atimes > 0,
+            crtimes: self.options.crtimes,
+        };
+        let mut line = Vec::new();
+        style.render(entry, &mut line);
+        line.push(b'\n');
+        self.text(&mut self.lock(), Severity::Info, &line);
+    }
+
+    fn finished(&self, totals: &Totals) {
+        let stats = self.options.info.level(Info::Stats);
+        let mode = match (&self.options.batch, self.options.dry_run) {
+            (Some(Batch::OnlyWrite(_)), _) => RunMode::BatchOnly,
+            (_, true) => RunMode::DryRun,
+            _ => RunMode::Normal,
+        };
+        let mut state = self.lock();
+        if stats > 1 {
+            self.text(&mut state, Severity::Info, totals.statistics(&self.numbers).as_bytes());
+        }
+        if stats > 0 {
+            self.text(&mut state, Severity::Info, totals.summary(&self.numbers, mode).as_bytes());
+        } else {
+            let line = totals.log_line();
+            self.log(&mut state, line.as_bytes());
+        }
+    }
+
+    fn list_head(&self, text: &str) {
+        let mut state = self.lock();
+        if self.options.quiet || self.options.info.level(Info::Flist) == 0 {
+            return;
+        }
+        state.write(Stream::Out, text.as_bytes());
+        if !text.ends_with('\n') {
+            state.list_begun = true;
+            state.open_line = true;
+            state.flush();
+        }
+    }
+
+    fn list_count(&self, entries: u64) {
+        let mut state = self.lock();
+        if state.list_begun && self.options.info.at_least(Info::Flist, 2) {
+            state.write(Stream::Out, file_list_count(entries).as_bytes());
+            state.flush();
+        }
+    }
+
+    fn list_end(&self, entries: u64) {
+        let mut state = self.lock();
+        if std::mem::take(&mut state.list_begun) {
+            let counted = self.options.info.at_least(Info::Flist, 2);
+            state.open_line = false;
+            state.write(Stream::Out, file_list_end(entries, counted).as_bytes());
+        }
+    }
+}
+
+impl EventSink for Console {
+    fn wants(&self, topic: Topic) -> bool {
+        let info = &self.options.info;
+        let itemizes = self.format.as_ref().is_some_and(|format| format.uses(b'i'));
+        match topic {
+            Topic::Always => true,
+            Topic::Info(word, level) => info.at_least(word, level),
+            Topic::Debug(word, level) => self.options.debug.at_least(word, level),
+            Topic::NamesOrItems => info.at_least(Info::Name, 1) || itemizes,
+            Topic::UnchangedNames => info.at_least(Info::Name, 2) && !itemizes,
+            Topic::Deletions => info.at_least(Info::Del, 1) || self.format.is_some(),
+            Topic::Items => self.format.is_some() || self.log_format.is_some(),
+            Topic::Progress => info.at_least(Info::Progress, 1),
+        }
+    }
+
+    fn emit(&self, event: Event<'_>) {
+        match event {
+            Event::Message(message) => {
+                let mut text = Vec::new();
+                message.render(&mut text);
+                text.push(b'\n');
+                self.text(&mut self.lock(), message.severity(), &text);
+            }
+            Event::PeerText { severity, text } => self.text(&mut self.lock(), severity, text),
+            Event::Item { stage, item } => self.item(stage, item),
+            Event::Deleted { name, is_dir } => self.deletion(name, is_dir),
+            Event::Listed { entry } => self.listed(entry),
+            Event::FileListStarted { sending, incremental, directories } => {
+                if let Some(text) = file_list_start(sending, incremental, directories) {
+                    self.list_head(text);
+                }
+            }
+            Event::FileListGrown { entries } => self.list_count(entries),
+            Event::FileListFinished { entries } => self.list_end(entries),
+            Event::Progress(progress) => {
+                let mut state = self.lock();
+                let now = self.started.elapsed();
+                let mut bytes = Vec::new();
+                if let Some(line) = &mut state.progress {
+                    line.update(&progress, now, &mut bytes);
+                }
+                if !bytes.is_empty() && !self.options.quiet {
+                    state.write(Stream::Out, &bytes);
+                    state.flush();
+                }
+            }
+            Event::Finished(totals) => self.finished(totals),
+            _ => {}
+        }
+    }
+}
+
+impl State {
+    /// Ends a line that is not finished, on the stream of what comes next.
+    fn end_line(&mut self, next: Stream) {
+        let mut bytes = Vec::new();
+        if let Some(progress) = &mut self.progress {
+            progress.end_line(&mut bytes);
+        }
+        if std::mem::take(&mut self.open_line) {
+            bytes.push(b'\n');
+        }
+        if !bytes.is_empty() {
+            self.write(next, &bytes);
+        }
+    }
+
+    fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        match stream {
+            Stream::Out => {
+                self.output.extend_from_slice(bytes);
+                if self.output.len() > self.limit {
+                    self.flush();
+                }
+            }
+            Stream::Error => {
+                self.flush();
+                // Nobody could be told that standard error cannot be written.
+                let _ = std::io::stderr().write_all(bytes);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut out = std::io::stdout().lock();
+        // A reader that went away stops the output, not the transfer.
+        let _ = out.write_all(&self.output).and_then(|()| out.flush());
+        self.output.clear();
+    }
+}
+
+/// Opens the log file of a client.
+///
+/// # Errors
+/// The lines to print when that fails; the transfer goes on without a log.
+pub(crate) fn open_log(path: &BString) -> Result<File, String> {
+    use bstr::ByteSlice;
+    let open = |path: &std::path::Path| File::options().append(true).create(true).open(path);
+    path.to_path().map_err(|_| std::io::ErrorKind::InvalidInput.into()).and_then(open).map_err(|error| {
+        let reason = match error.raw_os_error() {
+            Some(errno) => rsync_proto::text::failure::describe_errno(errno),
+            None => error.to_string(),
+        };
+        format!("rsync: [client] failed to open log-file {path}: {reason}\nIgnoring \"log file\" setting.")
+    })
+}
+
+fn buffer_limit(asked: Option<OutputBuffer>) -> usize {
+    match asked {
+        Some(OutputBuffer::None | OutputBuffer::Line) => 0,
+        Some(OutputBuffer::Full) => BUFFER,
+        None if std::io::stdout().is_terminal() => 0,
+        None => BUFFER,
+    }
+}
+
+fn charset(eight_bit: bool) -> Charset {
+    if eight_bit {
+        return Charset::Raw;
+    }
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(crate::variable)
+        .find(|value| !value.is_empty())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let utf8 =
+        [&b"utf-8"[..], b"utf8"].into_iter().any(|name| locale.windows(name.len()).any(|part| part == name));
+    if utf8 { Charset::Utf8 } else { Charset::Ascii }
+}
+
+/// Length of the digest that `%C` shows.
+fn digest_len(options: &TransferOptions) -> usize {
+    match options.checksum_choice.as_ref().map(|names| names.transfer.as_str()) {
+        Some("none") => 1,
+        Some("xxh64" | "xxhash" | "xxh3") => 8,
+        Some("sha1") => 20,
+        _ => 16,
+    }
+}

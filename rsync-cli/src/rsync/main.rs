@@ -1,0 +1,72 @@
+//! The `rsync` command: words to calls, events to streams, results to exit codes.
+//!
+//! Everything else is in the libraries. `console` prints, `run` calls the client library, `server`
+//! is the other end of a remote shell.
+
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use bstr::BString;
+use rsync_proto::exit::ExitCode;
+use rsync_proto::options::{
+    self, Command, Environment, LocalClock, OptionError, Rejected, daemon_help, debug_help, help, info_help,
+    version, version_json,
+};
+use rsync_proto::text::{Role, exit_line};
+
+mod console;
+mod facts;
+mod zone;
+
+use facts::FACTS;
+
+fn main() -> std::process::ExitCode {
+    let words: Vec<BString> =
+        std::env::args_os().skip(1).map(|word| BString::from(word.into_vec())).collect();
+    std::process::ExitCode::from(run(&words).code())
+}
+
+fn run(words: &[BString]) -> ExitCode {
+    let clock = LocalClock { now: zone::now(), offset_at: zone::offset_at };
+    let environment = Environment::from_variables(clock, variable);
+    match options::parse(words, &environment) {
+        Ok(Command::Transfer(_) | Command::SecondList(_) | Command::Daemon(_)) => ExitCode::OK,
+        Ok(Command::Help) => print(&help(&FACTS)),
+        Ok(Command::DaemonHelp) => print(&daemon_help(&FACTS)),
+        Ok(Command::Version(json)) => print(&if json { version_json(&FACTS) } else { version(&FACTS) }),
+        Ok(Command::InfoHelp) => print(&info_help()),
+        Ok(Command::DebugHelp) => print(&debug_help()),
+        Err(Rejected { error, so_far }) => {
+            reject(&error, if so_far.server { Role::Server } else { Role::Client })
+        }
+    }
+}
+
+/// An environment variable as bytes.
+fn variable(name: &str) -> Option<BString> {
+    std::env::var_os(name).map(|value| value.as_bytes().into())
+}
+
+/// Prints a text somebody asked for.
+fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::OK,
+        Err(_) => ExitCode::FILE_IO,
+    }
+}
+
+/// Says why a command line cannot be run.
+fn reject(error: &OptionError, role: Role) -> ExitCode {
+    let text = match error {
+        OptionError::Usage => help(&FACTS),
+        error => format!("{}\n", error.message()),
+    };
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+    let code = error.exit_code();
+    if let Some(line) = exit_line(code, role, (file!(), line!()), FACTS.version) {
+        let _ = writeln!(stderr, "{line}");
+    }
+    code
+}
