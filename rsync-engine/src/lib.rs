@@ -3,6 +3,7 @@
 //! The engine blocks, prints nothing and parses no options: it takes a [`Session`], emits events to
 //! its sink, and answers a report or an [`EngineError`]. `docs/architecture.md` shows its threads.
 
+mod confine;
 mod connection;
 mod error;
 mod inbox;
@@ -11,6 +12,7 @@ mod outbox;
 mod rate;
 mod session;
 
+pub use confine::{Dir, DirStack, Stat};
 pub use connection::Connection;
 pub use error::EngineError;
 pub use link::{Link, LinkControl};

@@ -1,0 +1,13 @@
+//! Paths as capabilities: directories held open, and one-component operations beneath them.
+//!
+//! Nothing a peer or another user can influence is ever given to the system as a path of several
+//! components: a [`Dir`] is opened beneath the root without following links, and every operation is
+//! a `*at` call with a single name (design decision 5; spec 10 G3, SEC-002).
+
+mod dir;
+mod stack;
+mod stat;
+
+pub use dir::Dir;
+pub use stack::DirStack;
+pub use stat::Stat;
