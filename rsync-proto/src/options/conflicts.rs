@@ -104,7 +104,8 @@ impl Checks<'_> {
             scan.options.inc_recursive = false;
         }
         if scan.options.server {
-            scan.options.client_capabilities = scan.options.rsh.take();
+            let typed = scan.options.rsh.take();
+            scan.options.client_capabilities = typed.or(scan.options.client_capabilities.take());
         }
     }
 
@@ -218,11 +219,13 @@ impl Checks<'_> {
         if scan.iconv.is_none() && !scan.iconv_off && !scan.options.server {
             scan.iconv = self.environment.iconv.clone().filter(|text| !text.is_empty());
         }
-        scan.options.iconv =
-            scan.iconv.take().filter(|text| text != "-").map(|text| match text.split_once_str(",") {
-                Some((local, remote)) => Iconv { local: local.into(), remote: Some(remote.into()) },
-                None => Iconv { local: text, remote: None },
-            });
+        if let Some(text) = scan.iconv.take() {
+            scan.options.iconv = match text.split_once_str(",") {
+                _ if text == "-" => None,
+                Some((local, remote)) => Some(Iconv { local: local.into(), remote: Some(remote.into()) }),
+                None => Some(Iconv { local: text, remote: None }),
+            };
+        }
     }
 
     fn batch(&mut self) -> Result<(), OptionError> {
