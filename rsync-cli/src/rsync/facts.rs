@@ -36,6 +36,7 @@ pub(crate) const FACTS: VersionFacts<'_> = VersionFacts {
         ("stop-at", true),
         ("crtimes", false),
     ],
+    optimizations: &[("SIMD-roll", true), ("asm-roll", false), ("openssl-crypto", false), ("asm-MD5", false)],
     checksums: &["xxh128", "xxh3", "xxh64", "md5", "md4", "sha1", "none"],
     compressions: &["zstd", "lz4", "zlibx", "zlib", "none"],
     digests: &["sha512", "sha256", "sha1", "md5", "md4"],

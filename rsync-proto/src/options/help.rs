@@ -20,6 +20,8 @@ pub struct VersionFacts<'a> {
     pub license: &'a str,
     /// Capabilities: name and whether it is there.
     pub capabilities: &'a [(&'a str, bool)],
+    /// Speed-ups: name and whether it is there.
+    pub optimizations: &'a [(&'a str, bool)],
     /// Checksum names, best first.
     pub checksums: &'a [&'a str],
     /// Compression names, best first.
@@ -82,18 +84,23 @@ fn wrap(text: &mut String, items: impl Iterator<Item = String>) {
 #[must_use]
 pub fn version_json(facts: &VersionFacts<'_>) -> String {
     let list = |names: &[&str]| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    let capabilities: Vec<String> =
-        facts.capabilities.iter().map(|(name, on)| json_capability(name, *on)).collect();
+    let flags = |items: &[(&str, bool)]| {
+        items.iter().map(|(name, on)| json_capability(name, *on)).collect::<Vec<_>>().join(
+            ",
+    ",
+        )
+    };
     format!(
         "{{\n  \"program\": \"rsync\",\n  \"version\": \"{}\",\n  \"protocol\": \"{}.0\",\n  \"copyright\": \"{}\",\n  \
-         \"url\": \"{}\",\n  \"capabilities\": {{\n    {}\n  }},\n  \"optimizations\": {{\n  }},\n  \
+         \"url\": \"{}\",\n  \"capabilities\": {{\n    {}\n  }},\n  \"optimizations\": {{\n    {}\n  }},\n  \
          \"checksum_list\": [\n    {}\n  ],\n  \"compress_list\": [\n    {}\n  ],\n  \"daemon_auth_list\": [\n    {}\n  ],\n  \
          \"license\": \"{}\",\n  \"caveat\": \"rsync comes with ABSOLUTELY NO WARRANTY\"\n}}\n",
         facts.version,
         facts.protocol,
         facts.copyright,
         facts.url,
-        capabilities.join(",\n    "),
+        flags(facts.capabilities),
+        flags(facts.optimizations),
         list(facts.checksums),
         list(facts.compressions),
         list(facts.digests),
@@ -239,6 +246,7 @@ mod tests {
             ("hardlink-specials", true),
             ("crtimes", false),
         ],
+        optimizations: &[("SIMD-roll", false)],
         checksums: &["xxh64", "md5"],
         compressions: &["zlib"],
         digests: &["md5"],

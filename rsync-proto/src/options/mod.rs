@@ -14,6 +14,7 @@ mod rows;
 mod scan;
 mod stop;
 mod table;
+mod unsupported;
 mod value;
 mod verbosity;
 

@@ -462,4 +462,17 @@ mod tests {
         assert!(request.options.secluded_args && request.options.iconv.is_some());
         assert_eq!(request.options.partial_dir, Some(".p".into()));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_words_are_read_without_panic(words in proptest::collection::vec("(-|--|--server|--[a-z-]{1,14}(=.*)?|-[0-9a-zA-Z@]{1,6}|.{0,9})", 1..6)) {
+            let words: Vec<BString> = words.iter().map(|word| word.as_str().into()).collect();
+            if let Ok(Command::Transfer(request)) = parse(&words, &Environment::default()) {
+                let found = crate::options::endpoints(&request.operands, &request.options);
+                let direction = crate::options::Direction::Push;
+                let words = request.options.server_words(direction, crate::options::Wire::Shell, 32, &request.operands);
+                proptest::prop_assert!(found.is_err() || words.first.len() > 1);
+            }
+        }
+    }
 }
