@@ -32,6 +32,8 @@ pub(crate) struct Console {
 }
 
 struct State {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
     output: Vec<u8>,
     limit: usize,
     log: Option<File>,
@@ -49,8 +51,18 @@ enum Stream {
 }
 
 impl Console {
-    /// Prints as `options` say; `role` is what item lines show as `%o`.
+    /// Prints to standard output and error as `options` say; `role` is what item lines show as `%o`.
     pub(crate) fn new(options: &TransferOptions, role: Role, log: Option<File>) -> Self {
+        Self::with_streams(options, role, log, Box::new(std::io::stdout()), Box::new(std::io::stderr()))
+    }
+
+    fn with_streams(
+        options: &TransferOptions,
+        role: Role,
+        log: Option<File>,
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+    ) -> Self {
         let numbers = Numbers::new(Human::from_level(options.human_readable));
         let per_file = options.info.level(Info::Progress);
         let log_format = options.log_file_format.as_ref().map_or(&b"%i %n%L"[..], |format| format.as_slice());
@@ -67,6 +79,8 @@ impl Console {
             zone: LocalZone::new(),
             started: Instant::now(),
             state: Mutex::new(State {
+                out,
+                err,
                 output: Vec::new(),
                 limit: buffer_limit(options.outbuf),
                 log,
@@ -325,15 +339,14 @@ impl State {
             Stream::Error => {
                 self.flush();
                 // Nobody could be told that standard error cannot be written.
-                let _ = std::io::stderr().write_all(bytes);
+                let _ = self.err.write_all(bytes);
             }
         }
     }
 
     fn flush(&mut self) {
-        let mut out = std::io::stdout().lock();
         // A reader that went away stops the output, not the transfer.
-        let _ = out.write_all(&self.output).and_then(|()| out.flush());
+        let _ = self.out.write_all(&self.output).and_then(|()| self.out.flush());
         self.output.clear();
     }
 }
@@ -385,5 +398,133 @@ fn digest_len(options: &TransferOptions) -> usize {
         Some("xxh64" | "xxhash" | "xxh3") => 8,
         Some("sha1") => 20,
         _ => 16,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use rsync_proto::options::{Command, Environment, parse};
+    use rsync_proto::phase::ItemFlags;
+    use rsync_proto::text::{Direction, EntryFacts, Item, Message};
+
+    use super::*;
+
+    /// Both streams in the order of their writes; standard error is marked with `!`.
+    #[derive(Clone, Default)]
+    struct Tape(Arc<Mutex<Vec<u8>>>);
+
+    struct Marked(Tape, &'static str);
+
+    impl Write for Marked {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if !bytes.is_empty() {
+                let mut tape = self.0.0.lock().expect("not poisoned");
+                tape.extend_from_slice(self.1.as_bytes());
+                tape.extend_from_slice(bytes);
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn printed(line: &str, log: Option<File>, play: impl Fn(&Console)) -> String {
+        let words: Vec<BString> = format!("{line} a b").split(' ').map(BString::from).collect();
+        let Ok(Command::Transfer(request)) = parse(&words, &Environment::default()) else { panic!("{line}") };
+        let tape = Tape::default();
+        let out = Box::new(Marked(tape.clone(), ""));
+        let err = Box::new(Marked(tape.clone(), "!"));
+        let console = Console::with_streams(&request.options, Role::Receiver, log, out, err);
+        play(&console);
+        console.finish();
+        let tape = tape.0.lock().expect("not poisoned");
+        String::from_utf8_lossy(&tape).into_owned()
+    }
+
+    fn emit_item(console: &Console, flags: u16, stage: Stage) {
+        let entry = EntryFacts {
+            name: b"d/f",
+            source_dir: b"",
+            mode: 0o100_644,
+            size: 3,
+            mtime: 0,
+            atime: None,
+            crtime: None,
+            uid: 0,
+            gid: None,
+            target: None,
+        };
+        let item = Item {
+            flags: ItemFlags::from_bits(flags),
+            detailed: true,
+            xname: None,
+            direction: Direction::Received,
+            entry,
+            data_bytes: 3,
+            sum_bytes: 0,
+            digest: None,
+        };
+        console.emit(Event::Item { stage, item: &item });
+    }
+
+    const NEW_FILE: u16 = 0xa000;
+
+    fn transfer(console: &Console) {
+        emit_item(console, NEW_FILE, Stage::Begins);
+        emit_item(console, NEW_FILE, Stage::Done);
+    }
+
+    #[test]
+    fn a_transfer_is_printed_once_in_the_format_asked_for() {
+        assert_eq!(printed("-v", None, transfer), "d/f\n");
+        assert_eq!(printed("-i", None, transfer), ">f+++++++++ d/f\n");
+        assert_eq!(printed("--out-format=%b-%o", None, transfer), "3-recv\n");
+        assert_eq!(printed("-vq", None, transfer), "");
+        assert_eq!(printed("--stats", None, transfer), "");
+    }
+
+    #[test]
+    fn an_unfinished_line_is_ended_on_the_stream_of_the_next_text() {
+        let play = |console: &Console| {
+            console.emit(Event::FileListStarted { sending: true, incremental: false, directories: true });
+            console.say(Severity::Error, "oops");
+            console.emit(Event::FileListFinished { entries: 1 });
+        };
+        assert_eq!(printed("-v", None, play), "building file list ... !\n!oops\ndone\n");
+        assert_eq!(printed("-q", None, play), "!oops\n");
+    }
+
+    #[test]
+    fn all_texts_go_to_standard_error_on_demand() {
+        let play = |console: &Console| console.emit(Event::Message(Message::CreatedDirectory(b"d")));
+        assert_eq!(printed("-v", None, play), "created directory d\n");
+        assert_eq!(printed("-v --stderr=all", None, play), "!created directory d\n");
+    }
+
+    #[test]
+    fn the_log_file_has_its_own_format_and_no_client_texts() {
+        let log = tempfile::NamedTempFile::new().expect("a file");
+        let opened = open_log(&BString::from(log.path().to_str().expect("text"))).expect("opens");
+        let shown = printed("-v", Some(opened), |console| {
+            transfer(console);
+            console.emit(Event::Deleted { name: b"old", is_dir: false });
+        });
+        assert_eq!(shown, "d/f\ndeleting old\n");
+        let lines = std::fs::read_to_string(log.path()).expect("text");
+        let texts: Vec<&str> = lines.lines().map(|line| line.split_once("] ").expect("a head").1).collect();
+        assert_eq!(texts, [">f+++++++++ d/f", "*deleting   old"]);
+    }
+
+    #[test]
+    fn a_log_file_that_cannot_be_opened_is_reported() {
+        let error = open_log(&"/nonexistent/log".into()).expect_err("cannot open");
+        let expected = "rsync: [client] failed to open log-file /nonexistent/log: No such file or directory (2)\n\
+                        Ignoring \"log file\" setting.";
+        assert_eq!(error, expected);
     }
 }
