@@ -10,7 +10,9 @@ mod inbox;
 mod link;
 mod outbox;
 mod rate;
+pub mod scan;
 mod session;
+pub mod tree;
 
 pub use confine::{Dir, DirStack, Stat};
 pub use connection::Connection;

@@ -5,9 +5,14 @@
 //! a `*at` call with a single name (design decision 5; spec 10 G3, SEC-002).
 
 mod dir;
+mod follow;
+mod owner_walk;
 mod stack;
 mod stat;
 
 pub use dir::Dir;
+pub(crate) use dir::stat_fd;
+pub(crate) use follow::Reach;
+pub(crate) use owner_walk::open_operator_file;
 pub use stack::DirStack;
 pub use stat::Stat;
