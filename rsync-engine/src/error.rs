@@ -3,9 +3,11 @@
 use std::io;
 
 use bstr::BString;
+use rsync_proto::delta::TokenError;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::FilterError;
 use rsync_proto::flist::FileListError;
+use rsync_proto::phase::{ItemError, LedgerError, PhaseError};
 use rsync_proto::sum::SumHeadError;
 use rsync_proto::text::Role;
 use rsync_proto::wire::{FrameError, NdxError, WireError};
@@ -58,6 +60,18 @@ pub enum EngineError {
     /// A filter rule is wrong.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// A token stream is malformed or could not be made.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The attributes of an item are malformed or not allowed here.
+    #[error(transparent)]
+    Item(#[from] ItemError),
+    /// A file index is in no live list, or answers nothing.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The peer left the course of phases.
+    #[error(transparent)]
+    Phase(#[from] PhaseError),
     /// The peer broke a rule of the protocol (exit 2).
     #[error("{text}")]
     Protocol {
@@ -104,6 +118,10 @@ impl EngineError {
             Self::FileList(error) => error.exit_code(),
             Self::SumHead(error) => error.exit_code(),
             Self::Filter(error) => error.exit_code(),
+            Self::Token(error) => error.exit_code(),
+            Self::Item(error) => error.exit_code(),
+            Self::Ledger(error) => error.exit_code(),
+            Self::Phase(error) => error.exit_code(),
             Self::Protocol { .. } => ExitCode::PROTOCOL,
             Self::Destination { .. } => ExitCode::FILE_SELECT,
             Self::FileIo { .. } => ExitCode::FILE_IO,

@@ -9,8 +9,10 @@ mod error;
 mod inbox;
 mod link;
 mod outbox;
+mod outgoing;
 mod rate;
 pub mod scan;
+mod send;
 mod session;
 pub mod tree;
 
@@ -18,4 +20,6 @@ pub use confine::{Dir, DirStack, Stat};
 pub use connection::Connection;
 pub use error::EngineError;
 pub use link::{Link, LinkControl};
+pub use outgoing::Outgoing;
+pub use send::{Agreed, ListWire, Lists, SendReport, SendSetup, send};
 pub use session::{Counters, ErrorState, Session};

@@ -92,12 +92,13 @@ impl Outbox {
         self.control.timeout().map(|timeout| Duration::from_secs(timeout.as_secs().div_ceil(2).max(1)))
     }
 
-    /// Sends an empty frame if nothing was written for half the timeout (spec 02 §3.1).
+    /// If nothing was written for half the timeout, sends what has gathered or else an empty frame
+    /// (spec 02 §3.1).
     pub(crate) fn keep_alive(&mut self) -> Result<(), EngineError> {
         let due = self.keep_alive_interval().is_some_and(|interval| self.last_write.elapsed() >= interval);
-        if due && self.mux.pending().is_empty() && self.mux.keep_alive() {
-            return self.flush();
+        if !due || self.mux.pending().is_empty() && !self.mux.keep_alive() {
+            return Ok(());
         }
-        Ok(())
+        self.flush()
     }
 }

@@ -9,6 +9,7 @@ use rsync_proto::session::Negotiated;
 use rsync_proto::text::EventSink;
 
 use crate::link::LinkControl;
+use crate::outgoing::Outgoing;
 
 /// One transfer, as seen by all threads of this side.
 pub struct Session {
@@ -20,6 +21,8 @@ pub struct Session {
     pub server: bool,
     /// Where events go. A server's sink forwards them to the client.
     pub events: Arc<dyn EventSink>,
+    /// Messages for the peer; a server's sink puts its texts here.
+    pub outgoing: Outgoing,
     /// Ends the link.
     pub control: LinkControl,
     /// Errors so far.
@@ -68,6 +71,7 @@ impl Session {
             options,
             server,
             events,
+            outgoing: Outgoing::default(),
             control,
             errors: ErrorState::default(),
             counters: Counters::default(),

@@ -137,6 +137,18 @@ impl Negotiated {
         self.compat.has(CompatFlags::SAFE_FILE_LIST) || self.protocol >= 31
     }
 
+    /// Errors met in making a list of incremental recursion are also told by a message (30 alone).
+    #[must_use]
+    pub fn announces_sub_list_errors(&self) -> bool {
+        self.protocol == 30
+    }
+
+    /// Names forwarded for `--files-from` travel inside frames (31 and later).
+    #[must_use]
+    pub fn frames_names(&self) -> bool {
+        self.protocol >= 31
+    }
+
     /// Id lists name id 0 too.
     #[must_use]
     pub fn names_id0(&self) -> bool {

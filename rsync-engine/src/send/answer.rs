@@ -1,0 +1,262 @@
+//! Answers to items: echoes, files, and refusals (spec 02 §5; 05 §6, §7, §11b, §12).
+
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rsync_proto::delta::{MatchRules, Matcher, Source, SumTable, send_literals};
+use rsync_proto::exit::IoErrorFlags;
+use rsync_proto::flist::{EntryRef, Kind};
+use rsync_proto::options::Append;
+use rsync_proto::phase::{Basis, ItemAttributes, ItemFlags, ItemRules};
+use rsync_proto::sum::Digest;
+use rsync_proto::text::{Event, Failure, Message, Moment, Progress, Role, Stage, SystemFailure, Topic};
+use rsync_proto::wire::{self, Ndx};
+
+use super::file::{FileSink, Window};
+use super::item::{self, Moved};
+use super::lists::Lists;
+use super::queue::Item;
+use super::run::{Sender, count_of};
+use crate::EngineError;
+use crate::tree::ReadAt;
+
+/// Named in errors about indexes.
+const PLACE: &str = "send_files";
+/// Pieces of a file that need not be looked at separately.
+const HASH_SIZE: u64 = 256 << 10;
+
+/// What became of the content of one file.
+struct Sent {
+    digest: Box<[u8]>,
+    size: u64,
+    data_bytes: u64,
+    failure: Option<io::Error>,
+}
+
+impl<L: Lists> Sender<'_, L> {
+    /// Answers one item.
+    pub(super) fn answer(&mut self, mut item: Item) -> Result<(), EngineError> {
+        let slot = self.ledger.find(item.index, PLACE)?;
+        let (rsync_proto::phase::Slot::Entry { list, .. } | rsync_proto::phase::Slot::Directory { list }) =
+            slot;
+        self.current = self.current.max(list);
+        let Some(entry) = self.files.get(item.index) else {
+            let text = format!("File-list index {} names no directory ({PLACE}) [sender]", item.index);
+            return Err(EngineError::protocol(text));
+        };
+        let rules = ItemRules {
+            is_regular: entry.kind() == Kind::File,
+            in_phase_2: item.in_phase_2,
+            basis_dirs: usize::MAX,
+            fuzzy: true,
+        };
+        item.attributes.check(item.index, rules)?;
+        if item.attributes.flags.contains(ItemFlags::IS_NEW) {
+            *count_of(&mut self.report.created, entry.kind()).0 += 1;
+        }
+        if item.attributes.flags.contains(ItemFlags::TRANSFER) {
+            let is_redo = self.ledger.request(item.index, PLACE)?;
+            let Some(list) = self.files.list_of(item.index).map(Arc::clone) else { return Ok(()) };
+            let Some(entry) = list.by_index(item.index) else { return Ok(()) };
+            return match item.sums.take() {
+                Some(sums) => self.transfer(&item, entry, sums, is_redo),
+                None => self.pretend(&item, entry),
+            };
+        }
+        let name = entry.path();
+        let source_dir = self.lists.source_dir(entry.origin());
+        item::emit(self.session, Stage::Done, (entry, &name, source_dir), &item.attributes, Moved::default());
+        self.echo(&item)
+    }
+
+    /// Sends index, attributes and the wanted attribute values back.
+    fn echo(&mut self, item: &Item) -> Result<(), EngineError> {
+        let Self { session, outbox, ndx, lists, files, .. } = self;
+        outbox.data::<EngineError>(|out| {
+            ndx.encode(out, Ndx::Item(item.index));
+            item.attributes.encode(out, &session.negotiated)?;
+            if let (Some(wanted), Some(entry)) = (&item.xattrs, files.get(item.index)) {
+                lists.xattr_values(entry, wanted, out)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A transfer of a dry run.
+    fn pretend(&mut self, item: &Item, entry: EntryRef<'_>) -> Result<(), EngineError> {
+        self.count_transfer(entry.size());
+        let name = entry.path();
+        let source_dir = self.lists.source_dir(entry.origin());
+        item::emit(self.session, Stage::Done, (entry, &name, source_dir), &item.attributes, Moved::default());
+        self.echo(item)
+    }
+
+    fn count_transfer(&self, size: u64) {
+        let counters = &self.session.counters;
+        counters.transferred_files.fetch_add(1, Ordering::Relaxed);
+        counters.transferred_size.fetch_add(size, Ordering::Relaxed);
+    }
+
+    fn transfer(
+        &mut self,
+        item: &Item,
+        entry: EntryRef<'_>,
+        sums: SumTable,
+        is_redo: bool,
+    ) -> Result<(), EngineError> {
+        let options = &self.session.options;
+        let name = entry.path();
+        let follow = options.copy_links || options.copy_unsafe_links;
+        let opened = self.lists.dir_of(entry).and_then(|dir| dir.open(entry.name(), follow));
+        let content = match opened {
+            Ok(content) => content,
+            Err(error) => return self.refuse(item.index, entry, &name, &error),
+        };
+        let size = match content.stat() {
+            Ok(stat) => stat.size,
+            Err(source) => {
+                let text = [b"fstat failed for ".as_slice(), &name].concat().into();
+                return Err(EngineError::FileIo { text, source });
+            }
+        };
+        let appends = options.append != Append::Off && !is_redo;
+        if appends && size < entry.size() {
+            self.say(Message::DiminishedFile(self.lists.place(entry.origin(), &name)));
+            return self.no_send(item.index);
+        }
+        let source_dir = self.lists.source_dir(entry.origin());
+        let sum_bytes = item.sum_bytes() + 16 + u64::from(sums.head().count) * 4;
+        let moved = Moved { sum_bytes, ..Moved::default() };
+        item::emit(self.session, Stage::Begins, (entry, &name, source_dir), &item.attributes, moved);
+        self.echo(item)?;
+        self.outbox.data::<EngineError>(|out| {
+            sums.head().encode(out);
+            Ok(())
+        })?;
+        let sent = self.content(content.as_ref(), size, &name, item, sums, appends)?;
+        self.count_transfer(sent.size);
+        if let Some(error) = &sent.failure {
+            self.failed(Failure::ReadSource(self.lists.place(entry.origin(), &name)), error);
+        }
+        let moved = Moved { data_bytes: sent.data_bytes, digest: Some(&sent.digest), ..moved };
+        let source_dir = self.lists.source_dir(entry.origin());
+        item::emit(self.session, Stage::Done, (entry, &name, source_dir), &item.attributes, moved);
+        self.send_messages()
+    }
+
+    /// Sends tokens and digest of a file of `size` bytes.
+    fn content(
+        &mut self,
+        content: &dyn ReadAt,
+        size: u64,
+        name: &[u8],
+        item: &Item,
+        sums: SumTable,
+        appends: bool,
+    ) -> Result<Sent, EngineError> {
+        let progress = self.progress(Moment::Running);
+        let rules = self.match_rules(&item.attributes);
+        let Self { session, outbox, tokens, buffer, .. } = self;
+        let negotiated = &session.negotiated;
+        let before = outbox.sent();
+        let mut window = Window::new(content, size, buffer);
+        let mut digest = Digest::whole_file(negotiated.checksum.transfer, negotiated.seed);
+        let head = *sums.head();
+        let prefix = if appends { head.basis_len().min(size) } else { 0 };
+        if appends && (session.options.append == Append::Verify || !negotiated.is_modern()) {
+            hash(&mut window, prefix, &mut digest)?;
+        }
+        let last_said = Cell::new(0);
+        let tell = |offset: u64| {
+            if offset - last_said.get() >= HASH_SIZE {
+                last_said.set(offset);
+                session.events.emit(Event::Progress(Progress { name, offset, size, ..progress }));
+            }
+        };
+        let shows_progress = session.events.wants(Topic::Progress);
+        let tell = shows_progress.then_some(&tell as &dyn Fn(u64));
+        let mut sink = FileSink::new(outbox, tokens, digest, prefix, tell);
+        if appends || head.is_null() {
+            send_literals(&mut window, prefix, size, &mut sink)?;
+        } else {
+            let found = Matcher::new(sums, rules).run(&mut window, size, &mut sink)?;
+            self.matches.matches += found.matches;
+            self.matches.hash_hits += found.hash_hits;
+            self.matches.false_alarms += found.false_alarms;
+        }
+        let (literal, matched) = (sink.literal, sink.matched);
+        self.matches.literal_data += literal;
+        let digest = sink.end()?.finish();
+        let failure = window.failure.take();
+        let digest = if failure.is_some() { digest.spoiled() } else { digest };
+        outbox.data::<EngineError>(|out| {
+            out.extend_from_slice(&digest);
+            Ok(())
+        })?;
+        session.counters.literal.fetch_add(literal, Ordering::Relaxed);
+        session.counters.matched.fetch_add(matched, Ordering::Relaxed);
+        if shows_progress {
+            let done = Progress { moment: Moment::FileDone, name, offset: size, size, ..progress };
+            session.events.emit(Event::Progress(Progress { transfers: progress.transfers + 1, ..done }));
+        }
+        let data_bytes = outbox.sent() - before;
+        Ok(Sent { digest: digest.to_vec().into(), size, data_bytes, failure })
+    }
+
+    /// How blocks are matched, with the in-place rule of spec 05 §6.
+    fn match_rules(&self, attributes: &ItemAttributes) -> MatchRules {
+        let (negotiated, options) = (&self.session.negotiated, &self.session.options);
+        let in_place = match attributes.basis {
+            Basis::PartialDir => negotiated.inplace_partial_dir(),
+            _ if !negotiated.has_item_flags() => options.inplace && !options.backup,
+            Basis::Destination => options.inplace || options.append != Append::Off,
+            _ => false,
+        };
+        MatchRules { checksum: negotiated.checksum.transfer, seed: negotiated.seed, in_place }
+    }
+
+    /// Says that a requested file cannot be opened, and why.
+    fn refuse(
+        &mut self,
+        index: u32,
+        entry: EntryRef<'_>,
+        name: &[u8],
+        error: &io::Error,
+    ) -> Result<(), EngineError> {
+        let place = self.lists.place(entry.origin(), name);
+        if error.kind() == io::ErrorKind::NotFound {
+            self.session.errors.add_io_error(IoErrorFlags::VANISHED);
+            self.say(Message::FileVanished(place));
+        } else {
+            self.failed(Failure::OpenSource(place), error);
+        }
+        self.no_send(index)
+    }
+
+    /// Says and records what went wrong with one file.
+    pub(super) fn failed(&self, failure: Failure<'_>, error: &io::Error) {
+        self.session.errors.add_io_error(IoErrorFlags::GENERAL);
+        self.session.errors.transfer_error();
+        let errno = error.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error());
+        self.say(Message::Failed(SystemFailure { role: Role::Sender, failure, errno }));
+    }
+
+    /// Tells the receiving side that no answer to `index` will come.
+    fn no_send(&mut self, index: u32) -> Result<(), EngineError> {
+        self.send_messages()?;
+        self.outbox.message(&wire::Message::NoSend(index))
+    }
+}
+
+/// Hashes the first `length` bytes of `window`.
+fn hash(window: &mut Window<'_>, length: u64, digest: &mut Digest) -> Result<(), EngineError> {
+    let mut offset = 0;
+    while offset < length {
+        let count = HASH_SIZE.min(length - offset);
+        digest.update(window.window(offset, count as usize)?);
+        offset += count;
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Items as events: what a sender's own lines and log say about an entry.
+
+use rsync_proto::flist::EntryRef;
+use rsync_proto::options::TransferOptions;
+use rsync_proto::phase::ItemAttributes;
+use rsync_proto::text::{Direction, EntryFacts, Event, Item, Stage, Topic};
+
+use crate::Session;
+
+/// What an item line shows besides the entry.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moved<'a> {
+    /// Bytes of file data that went over the wire.
+    pub(super) data_bytes: u64,
+    /// Bytes of block sums that came.
+    pub(super) sum_bytes: u64,
+    /// The whole-file digest.
+    pub(super) digest: Option<&'a [u8]>,
+}
+
+/// Says the item of `entry`, whose path is `name`.
+pub(super) fn emit(
+    session: &Session,
+    stage: Stage,
+    (entry, name, source_dir): (EntryRef<'_>, &[u8], &[u8]),
+    attributes: &ItemAttributes,
+    moved: Moved<'_>,
+) {
+    if !session.events.wants(Topic::Items) {
+        return;
+    }
+    let item = Item {
+        flags: attributes.flags,
+        detailed: session.negotiated.has_item_flags(),
+        xname: attributes.xname.as_deref(),
+        direction: Direction::Sent,
+        entry: facts(entry, name, source_dir, &session.options),
+        data_bytes: moved.data_bytes,
+        sum_bytes: moved.sum_bytes,
+        digest: moved.digest,
+    };
+    session.events.emit(Event::Item { stage, item: &item });
+}
+
+fn facts<'a>(
+    entry: EntryRef<'a>,
+    name: &'a [u8],
+    source_dir: &'a [u8],
+    options: &TransferOptions,
+) -> EntryFacts<'a> {
+    EntryFacts {
+        name,
+        source_dir,
+        mode: entry.mode(),
+        size: entry.size(),
+        mtime: entry.mtime(),
+        atime: entry.atime(),
+        crtime: entry.crtime(),
+        uid: entry.uid(),
+        gid: options.group.then_some(entry.gid()),
+        target: entry.target().filter(|_| options.links),
+    }
+}

@@ -1,0 +1,176 @@
+//! What the reader of a sending side hands to S: requests in the order they came, bounded by the
+//! bytes they hold (design decision 3).
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rsync_proto::delta::SumTable;
+use rsync_proto::phase::{DoneReply, ItemAttributes};
+use rsync_proto::text::KindCounts;
+
+use crate::EngineError;
+
+/// The reader waits when the queue holds this many bytes.
+const LIMIT: usize = 4 << 20;
+
+/// One thing the receiving side wants.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// An item to be answered.
+    Item(Box<Item>),
+    /// A DONE, and how many bytes had been received by then.
+    Done(DoneReply, u64),
+    /// Deletion statistics.
+    DeleteStats(KindCounts),
+    /// The file of this index is in place at the destination.
+    Success(u32),
+    /// The reader met an error and has stopped.
+    Failed(EngineError),
+}
+
+/// A request for one entry.
+#[derive(Debug)]
+pub(super) struct Item {
+    /// The file index.
+    pub(super) index: u32,
+    /// What the generator says about it.
+    pub(super) attributes: ItemAttributes,
+    /// Both the normal and the redo phase were over.
+    pub(super) in_phase_2: bool,
+    /// Numbers of the extended attributes whose values are wanted; `None` without an exchange.
+    pub(super) xattrs: Option<Vec<i32>>,
+    /// The block sums: of a transfer that is no dry run.
+    pub(super) sums: Option<SumTable>,
+}
+
+impl Item {
+    /// Bytes that the sums take on the wire.
+    pub(super) fn sum_bytes(&self) -> u64 {
+        self.sums.as_ref().map_or(0, |table| {
+            let strong_len = u64::from(table.head().strong_len);
+            16 + table.weak().len() as u64 * (4 + strong_len)
+        })
+    }
+
+    /// Bytes of memory, roughly.
+    pub(super) fn charge(&self) -> usize {
+        let xname = self.attributes.xname.as_ref().map_or(0, Vec::len);
+        let xattrs = self.xattrs.as_ref().map_or(0, |wanted| 4 * wanted.len());
+        128 + self.sum_bytes() as usize + xname + xattrs
+    }
+}
+
+/// The bounded queue between the reader and S.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    requests: VecDeque<(Request, usize)>,
+    charged: usize,
+    /// S takes no more requests.
+    closed: bool,
+}
+
+impl Queue {
+    /// Adds a request that holds `bytes`, when there is room: always if the queue is empty. Answers
+    /// `false` when S takes no more.
+    pub(super) fn push(&self, request: Request, bytes: usize) -> bool {
+        let mut state = self.lock();
+        while !state.closed && state.charged > 0 && state.charged + bytes > LIMIT {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.closed {
+            return false;
+        }
+        state.charged += bytes;
+        state.requests.push_back((request, bytes));
+        self.changed.notify_all();
+        true
+    }
+
+    /// The next request, if one is there.
+    pub(super) fn take(&self) -> Option<Request> {
+        let taken = self.lock().take();
+        self.freed(taken)
+    }
+
+    /// The next request; `None` when none came for as long as `patience`.
+    pub(super) fn wait(&self, patience: Duration) -> Option<Request> {
+        let state = self.lock();
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(state, patience, |state| state.requests.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        let taken = state.take();
+        drop(state);
+        self.freed(taken)
+    }
+
+    /// Drops what is queued and takes no more.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.requests.clear();
+        state.charged = 0;
+        self.changed.notify_all();
+    }
+
+    /// Waits until S takes no more.
+    pub(super) fn until_closed(&self) {
+        let state = self.lock();
+        drop(self.changed.wait_while(state, |state| !state.closed));
+    }
+
+    fn freed(&self, taken: Option<Request>) -> Option<Request> {
+        if taken.is_some() {
+            self.changed.notify_all();
+        }
+        taken
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self) -> Option<Request> {
+        let (request, bytes) = self.requests.pop_front()?;
+        self.charged -= bytes;
+        Some(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_request_is_admitted_however_large_and_the_next_waits_for_room() {
+        let queue = Queue::default();
+        assert!(queue.push(Request::Success(1), 10 * LIMIT));
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| queue.push(Request::Success(2), 1));
+            assert!(matches!(queue.take(), Some(Request::Success(1))));
+            assert!(second.join().expect("no panic"));
+        });
+        assert!(matches!(queue.wait(Duration::ZERO), Some(Request::Success(2))));
+        assert!(queue.wait(Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn closing_frees_a_waiting_reader() {
+        let queue = Queue::default();
+        assert!(queue.push(Request::Success(1), LIMIT));
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| queue.push(Request::Success(2), 1));
+            queue.close();
+            assert!(!second.join().expect("no panic"));
+        });
+    }
+}
