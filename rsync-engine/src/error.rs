@@ -12,6 +12,8 @@ use rsync_proto::sum::SumHeadError;
 use rsync_proto::text::Role;
 use rsync_proto::wire::{FrameError, NdxError, WireError};
 
+use crate::scan::DotDotInName;
+
 /// A failure that ends the whole transfer; failures of single files are events instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -72,6 +74,9 @@ pub enum EngineError {
     /// The peer left the course of phases.
     #[error(transparent)]
     Phase(#[from] PhaseError),
+    /// A source argument cannot be sent under its name (exit 1).
+    #[error(transparent)]
+    Source(#[from] DotDotInName),
     /// The peer broke a rule of the protocol (exit 2).
     #[error("{text}")]
     Protocol {
@@ -122,6 +127,7 @@ impl EngineError {
             Self::Item(error) => error.exit_code(),
             Self::Ledger(error) => error.exit_code(),
             Self::Phase(error) => error.exit_code(),
+            Self::Source(_) => ExitCode::SYNTAX,
             Self::Protocol { .. } => ExitCode::PROTOCOL,
             Self::Destination { .. } => ExitCode::FILE_SELECT,
             Self::FileIo { .. } => ExitCode::FILE_IO,

@@ -96,3 +96,11 @@ fn stat_and_birth(fd: impl rustix::fd::AsFd, path: &[u8], flags: AtFlags) -> io:
     let known = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
     Ok((Stat::from_statx(&stat), if known { stat.stx_btime.tv_sec } else { 0 }))
 }
+
+impl Dir {
+    /// The size in bytes of the device `name`, found by seeking to its end (`--copy-devices`).
+    pub(crate) fn device_size(&self, name: &[u8]) -> io::Result<u64> {
+        let mut device = File::from(self.follow(name, OFlags::RDONLY | OFlags::NOFOLLOW, Reach::Anywhere)?);
+        io::Seek::seek(&mut device, io::SeekFrom::End(0))
+    }
+}

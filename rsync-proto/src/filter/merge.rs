@@ -107,7 +107,15 @@ impl DirRules {
         Self { merges: self.merges.clone(), current_dir: current_dir.into() }
     }
 
-    pub(super) fn current_dir(&self) -> &[u8] {
+    /// Whether no per-directory file is ever read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.merges.is_empty()
+    }
+
+    /// The directory that names are relative to, as given to [`Filters::start`].
+    #[must_use]
+    pub fn current_dir(&self) -> &[u8] {
         &self.current_dir
     }
 

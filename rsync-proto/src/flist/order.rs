@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::Kind;
 use super::segment::Segment;
+use crate::session::Negotiated;
 
 /// How paths compare.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +76,12 @@ fn slash_after(dir: &[u8]) -> &'static [u8] {
 }
 
 impl Order {
+    /// The order of the session's protocol.
+    #[must_use]
+    pub fn of(negotiated: &Negotiated) -> Self {
+        if negotiated.sorts_by_component() { Self::ByComponent } else { Self::ByPath }
+    }
+
     /// Compares two paths.
     #[must_use]
     pub fn compare(self, a: PathKey<'_>, b: PathKey<'_>) -> Ordering {

@@ -89,6 +89,12 @@ impl Negotiated {
         self.protocol >= 29
     }
 
+    /// File lists are ordered component by component, files before directories (29 and later).
+    #[must_use]
+    pub fn sorts_by_component(&self) -> bool {
+        self.protocol >= 29
+    }
+
     /// Filter rules travel with prefixes and dir-merge rules exist (29 and later).
     #[must_use]
     pub fn has_modern_filters(&self) -> bool {
