@@ -15,6 +15,7 @@ pub mod scan;
 mod send;
 mod session;
 pub mod tree;
+mod voice;
 
 pub use confine::{Dir, DirStack, Stat};
 pub use connection::Connection;
@@ -23,3 +24,4 @@ pub use link::{Link, LinkControl};
 pub use outgoing::Outgoing;
 pub use send::{Agreed, ListWire, Lists, SendReport, SendSetup, send};
 pub use session::{Counters, ErrorState, Session};
+pub use voice::ServerVoice;

@@ -1,0 +1,204 @@
+//! What a server says: its events become messages for the client (spec 02 §2, 07 §15).
+//!
+//! Used by `rsync --server` and by daemons. Texts are rendered here, printed by the client.
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+
+use rsync_proto::options::{Info, TransferOptions};
+use rsync_proto::phase::ItemFlags;
+use rsync_proto::session::Negotiated;
+use rsync_proto::text::format::NAME_FORMAT;
+use rsync_proto::text::{Event, EventSink, Item, LineContext, LineFormat, Role, Severity, Stage, Topic, Utc};
+use rsync_proto::wire::{Message, MessageCode};
+
+use crate::Outgoing;
+
+/// Queues a server's texts for its client; errors may go to a standard error of its own instead.
+pub struct ServerVoice {
+    options: TransferOptions,
+    outgoing: Outgoing,
+    /// Items are no part of the protocol, so their names travel as text.
+    names_as_text: bool,
+    itemizes: bool,
+    errors: Option<Mutex<Box<dyn Write + Send>>>,
+}
+
+impl ServerVoice {
+    /// Speaks through `outgoing`, which the session of this server must share.
+    #[must_use]
+    pub fn new(options: &TransferOptions, negotiated: &Negotiated, outgoing: Outgoing) -> Self {
+        let format = options.out_format.as_ref().map(|format| LineFormat::parse(format));
+        Self {
+            names_as_text: !negotiated.has_item_flags(),
+            itemizes: format.is_some_and(|format| format.uses(b'i')),
+            options: options.clone(),
+            outgoing,
+            errors: None,
+        }
+    }
+
+    /// Writes warnings and errors to `stream`, as a server behind a remote shell does unless its
+    /// client asked for them (`--stderr=client`).
+    #[must_use]
+    pub fn with_errors_to(mut self, stream: Box<dyn Write + Send>) -> Self {
+        self.errors = Some(Mutex::new(stream));
+        self
+    }
+
+    /// Says a text whose line feed is included.
+    pub fn say(&self, severity: Severity, text: &[u8]) {
+        let code = match severity {
+            Severity::Log => return,
+            Severity::Info | Severity::Client if self.options.quiet => return,
+            Severity::Info | Severity::Client => MessageCode::Info,
+            Severity::Warning => MessageCode::Warning,
+            Severity::Error => MessageCode::Error,
+            Severity::TransferError => MessageCode::ErrorXfer,
+        };
+        match &self.errors {
+            Some(errors) if code != MessageCode::Info => {
+                // Nobody could be told that standard error cannot be written.
+                let _ = errors.lock().unwrap_or_else(PoisonError::into_inner).write_all(text);
+            }
+            _ => self.outgoing.push(Message::Text { code, bytes: text.to_vec() }),
+        }
+    }
+
+    /// The name of an item that needs no data, for clients that learn of it in no other way.
+    fn name(&self, item: &Item<'_>) {
+        if item.flags.contains(ItemFlags::TRANSFER) || !item.flags.is_significant() {
+            return;
+        }
+        let context = LineContext {
+            role: Role::Generator,
+            keeps_times: self.options.times,
+            digest_len: 0,
+            now: 0,
+            zone: &Utc,
+            pid: 0,
+            module: None,
+        };
+        let mut line = Vec::new();
+        LineFormat::parse(NAME_FORMAT).render_item(item, &context, &mut line);
+        line.push(b'\n');
+        self.say(Severity::Info, &line);
+    }
+}
+
+impl EventSink for ServerVoice {
+    fn wants(&self, topic: Topic) -> bool {
+        let info = &self.options.info;
+        match topic {
+            Topic::Always => true,
+            Topic::Info(Info::Flist | Info::Progress, _) | Topic::Progress => false,
+            Topic::Info(word, level) => info.at_least(word, level),
+            Topic::Debug(word, level) => self.options.debug.at_least(word, level),
+            Topic::NamesOrItems => info.at_least(Info::Name, 1) || self.itemizes,
+            Topic::UnchangedNames => info.at_least(Info::Name, 2) && !self.itemizes,
+            Topic::Deletions => info.at_least(Info::Del, 1) || self.options.out_format.is_some(),
+            Topic::Items => self.names_as_text && info.at_least(Info::Name, 1),
+        }
+    }
+
+    fn emit(&self, event: Event<'_>) {
+        match event {
+            Event::Message(message) => {
+                let mut text = Vec::new();
+                message.render(&mut text);
+                text.push(b'\n');
+                self.say(message.severity(), &text);
+            }
+            Event::Item { stage: Stage::Done, item } if self.names_as_text => self.name(item),
+            Event::Deleted { name, is_dir } if self.names_as_text => {
+                let slash = if is_dir { "/" } else { "" };
+                self.say(Severity::Info, &[b"deleting ", name, slash.as_bytes(), b"\n"].concat());
+            }
+            Event::Deleted { name, is_dir } => {
+                self.outgoing.push(Message::Deleted { name: name.to_vec(), is_dir });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for ServerVoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerVoice").field("direct_errors", &self.errors.is_some()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use rsync_proto::session::CompatFlags;
+    use rsync_proto::text;
+
+    use super::*;
+
+    fn said(protocol: u8, options: &TransferOptions, play: impl Fn(&ServerVoice)) -> Vec<Message> {
+        let outgoing = Outgoing::default();
+        let negotiated = Negotiated::new(protocol, CompatFlags::default());
+        play(&ServerVoice::new(options, &negotiated, outgoing.clone()));
+        let mut messages = Vec::new();
+        let drained: Result<(), Infallible> = outgoing.drain(|message| {
+            messages.push(message.clone());
+            Ok(())
+        });
+        assert!(drained.is_ok());
+        messages
+    }
+
+    fn text(code: MessageCode, bytes: &str) -> Message {
+        Message::Text { code, bytes: bytes.into() }
+    }
+
+    #[test]
+    fn texts_travel_in_their_class() {
+        let play = |voice: &ServerVoice| {
+            voice.emit(Event::Message(text::Message::CreatedDirectory(b"d")));
+            voice.say(Severity::TransferError, b"oops\n");
+            voice.say(Severity::Log, b"log\n");
+        };
+        let expected =
+            [text(MessageCode::Info, "created directory d\n"), text(MessageCode::ErrorXfer, "oops\n")];
+        assert_eq!(said(32, &TransferOptions::default(), play), expected);
+        let quiet = TransferOptions { quiet: true, ..TransferOptions::default() };
+        assert_eq!(said(32, &quiet, play), expected[1..]);
+    }
+
+    #[test]
+    fn deletions_are_messages_or_text_for_old_clients() {
+        let play = |voice: &ServerVoice| voice.emit(Event::Deleted { name: b"old", is_dir: true });
+        let options = TransferOptions::default();
+        assert_eq!(said(32, &options, play), [Message::Deleted { name: b"old".to_vec(), is_dir: true }]);
+        assert_eq!(said(28, &options, play), [text(MessageCode::Info, "deleting old/\n")]);
+    }
+
+    #[derive(Clone, Default)]
+    struct Tape(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Tape {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn errors_may_go_to_a_stream_of_the_server() {
+        let tape = Tape::default();
+        let outgoing = Outgoing::default();
+        let negotiated = Negotiated::new(32, CompatFlags::default());
+        let voice = ServerVoice::new(&TransferOptions::default(), &negotiated, outgoing)
+            .with_errors_to(Box::new(tape.clone()));
+        voice.say(Severity::Warning, b"careful\n");
+        assert_eq!(*tape.0.lock().expect("not poisoned"), b"careful\n");
+    }
+}
