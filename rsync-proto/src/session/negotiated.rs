@@ -174,6 +174,18 @@ impl Negotiated {
         self.protocol >= 31
     }
 
+    /// Both ends list their checksums and compressions before the seed.
+    #[must_use]
+    pub fn exchanges_algorithm_lists(&self) -> bool {
+        self.compat.has(CompatFlags::VARINT_FLIST_FLAGS)
+    }
+
+    /// What the client sends after the seed is framed (spec 01 §4.5).
+    #[must_use]
+    pub fn frames_client_stream(&self, client_is_sender: bool, removes_source_files: bool) -> bool {
+        self.is_modern() || (!client_is_sender && removes_source_files)
+    }
+
     /// A basis in the partial directory is updated in place.
     #[must_use]
     pub fn inplace_partial_dir(&self) -> bool {
