@@ -8,6 +8,7 @@ use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::FilterError;
 use rsync_proto::flist::FileListError;
 use rsync_proto::phase::{ItemError, LedgerError, PhaseError};
+use rsync_proto::session::{ArgumentError, LineError, SetupError};
 use rsync_proto::sum::SumHeadError;
 use rsync_proto::text::Role;
 use rsync_proto::wire::{FrameError, NdxError, WireError};
@@ -59,6 +60,15 @@ pub enum EngineError {
     /// The head of the block sums is malformed.
     #[error(transparent)]
     SumHead(#[from] SumHeadError),
+    /// The two ends cannot agree.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// A line of a daemon's text phase is malformed.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// An argument list is malformed.
+    #[error(transparent)]
+    Arguments(#[from] ArgumentError),
     /// A filter rule is wrong.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -123,6 +133,9 @@ impl EngineError {
             Self::FileList(error) => error.exit_code(),
             Self::SumHead(error) => error.exit_code(),
             Self::Filter(error) => error.exit_code(),
+            Self::Setup(error) => error.exit_code(),
+            Self::Line(_) => ExitCode::START_CLIENT,
+            Self::Arguments(error) => error.exit_code(),
             Self::Token(error) => error.exit_code(),
             Self::Item(error) => error.exit_code(),
             Self::Ledger(error) => error.exit_code(),
