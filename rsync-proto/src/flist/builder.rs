@@ -7,6 +7,7 @@ use super::clean;
 use super::columns::Columns;
 use super::entry::{Entry, EntryFlags, Kind};
 use super::error::FileListError;
+use super::list::ListHead;
 use super::order::{Order, sorted_positions, split_path};
 use super::segment::{
     Attributes, EntryRef, INACTIVE, LEADS, NO_INDEX, Numbers, Record, Segment, put_prefixed,
@@ -37,6 +38,7 @@ pub struct SegmentBuilder {
     attribute_numbers: HashMap<Attributes, u32>,
     dir_numbers: HashMap<Vec<u8>, u32>,
     max_alloc: u64,
+    directory: Option<Vec<u8>>,
 }
 
 impl SegmentBuilder {
@@ -51,14 +53,17 @@ impl SegmentBuilder {
             attribute_numbers: HashMap::new(),
             dir_numbers: HashMap::new(),
             max_alloc: u64::MAX,
+            directory: None,
         }
     }
 
-    /// Makes this the content of directory number `parent` (spec 03 §8.3).
+    /// Starts the list that `head` announces: the content of one directory (spec 03 §8.4).
     #[must_use]
-    pub fn inside(mut self, parent: u32) -> Self {
-        self.segment.parent = Some(parent);
-        self
+    pub fn inside(head: ListHead, columns: &Columns) -> Self {
+        let mut builder = Self::new(head.start, columns);
+        builder.segment.parent = Some(head.parent);
+        builder.directory = Some(head.dir);
+        builder
     }
 
     /// Refuses to hold more than `bytes` in one of its tables (`--max-alloc`).
@@ -72,6 +77,12 @@ impl SegmentBuilder {
     #[must_use]
     pub fn start(&self) -> u32 {
         self.segment.start
+    }
+
+    /// Path of the directory whose content this is; `None` for the first list.
+    #[must_use]
+    pub fn directory(&self) -> Option<&[u8]> {
+        self.directory.as_deref()
     }
 
     /// Number of entries so far.
@@ -169,6 +180,9 @@ impl SegmentBuilder {
     pub fn finish(self, finish: Finish) -> Segment {
         let mut segment = self.segment;
         segment.order = finish.order;
+        if !self.filled.hard_links {
+            segment.columns.links = Vec::new();
+        }
         let wire_of = sorted_positions(&segment, finish.order);
         if !wire_of.is_sorted() {
             segment.reorder(&wire_of);

@@ -3,6 +3,7 @@
 use bstr::BString;
 
 use crate::exit::ExitCode;
+use crate::meta::{AclError, XattrError};
 use crate::wire::{NeedsInput, WireError};
 
 /// Why a file list was rejected (spec 03 §8.7, §9, §10).
@@ -148,6 +149,18 @@ pub enum FileListError {
         /// The name.
         name: BString,
     },
+    /// A list of users or groups does not end.
+    #[error("more than {limit} names of users or groups")]
+    TooManyIds {
+        /// Most ids accepted.
+        limit: usize,
+    },
+    /// The access control list of an entry is malformed.
+    #[error(transparent)]
+    Acl(#[from] AclError),
+    /// The extended attributes of an entry are malformed.
+    #[error(transparent)]
+    Xattr(#[from] XattrError),
     /// The list has more entries or bytes than an index can count.
     #[error("file list has grown too large to expand")]
     TooLarge,
@@ -165,9 +178,12 @@ impl FileListError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Wire(error) => error.exit_code(),
+            Self::Acl(error) => error.exit_code(),
+            Self::Xattr(error) => error.exit_code(),
             Self::NameTooLong { .. }
             | Self::TargetTooLong { .. }
             | Self::TooLarge
+            | Self::TooManyIds { .. }
             | Self::MaxAlloc { .. } => ExitCode::MEMORY,
             Self::UnsafeName { .. }
             | Self::NegativeLength
@@ -196,6 +212,8 @@ impl NeedsInput for FileListError {
     fn missing(&self) -> Option<usize> {
         match self {
             Self::Wire(error) => error.missing(),
+            Self::Acl(error) => error.missing(),
+            Self::Xattr(error) => error.missing(),
             _ => None,
         }
     }

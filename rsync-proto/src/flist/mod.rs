@@ -6,20 +6,32 @@
 
 mod builder;
 mod clean;
+mod codec;
 mod columns;
+mod decode;
 mod dirs;
+mod encode;
 mod entry;
 mod error;
+mod guard;
+mod idmap;
+pub(crate) mod ids;
 mod links;
 mod list;
+mod name;
 mod order;
 mod segment;
 
 pub use builder::{Finish, SegmentBuilder};
 pub use columns::Columns;
+pub use decode::{FileListDecoder, Item, XattrNaming};
 pub use dirs::DirTable;
+pub use encode::FileListEncoder;
 pub use entry::{DeviceNumber, Entry, EntryFlags, Inode, Kind, Link};
 pub use error::FileListError;
+pub use guard::{Admission, Excluded, NameGuard, RequestGuard, Transcoder};
+pub use idmap::{IdMap, IdMapError};
+pub use ids::{IdNames, NoNames, Owner, OwnerNames};
 pub use links::LinkGroups;
 pub use list::{FileList, ListHead};
 pub use order::{Order, PathKey, split_path};

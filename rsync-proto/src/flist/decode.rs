@@ -1,0 +1,657 @@
+//! Reading file lists (spec 03 §2, §3, §10).
+
+use std::collections::HashSet;
+
+use super::builder::SegmentBuilder;
+use super::codec::{Codec, Inherited, Previous, bit};
+use super::columns::Columns;
+use super::entry::{DeviceNumber, Entry, EntryFlags, Kind};
+use super::error::FileListError;
+use super::guard::{Admission, NameGuard, Transcoder};
+use super::ids::{IdListReader, IdNames, Owner, name};
+use super::links::LinkGroups;
+use super::name::{MAX_PATH, normalize};
+use super::order::split_path;
+use crate::meta::{AclKind, AclReader, XattrReader};
+use crate::session::Negotiated;
+use crate::wire::{Cursor, NeedsInput, WireError, longint, varint, varint30, varlong, varlong30};
+
+/// The I/O error bits a peer may set.
+const IO_ERRORS: i32 = 7;
+
+/// What one step of [`FileListDecoder::next`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// An entry was appended to the list.
+    Entry,
+    /// A slot was appended for an entry whose [name](FileListDecoder::wire_name) or target cannot be
+    /// converted: an I/O error of this side.
+    Unconverted,
+    /// A part of something long was consumed; call again.
+    Part,
+    /// The list is complete, and so is what follows a whole one (names of owners, errors).
+    End {
+        /// The sender's I/O errors, 0 to 7.
+        io_error: i32,
+    },
+}
+
+/// Answers the local name of a received extended attribute, or `None` to drop it.
+pub type XattrNaming = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send>;
+
+/// Reads the lists of one session.
+pub struct FileListDecoder {
+    codec: Codec,
+    incremental: bool,
+    previous: Previous,
+    /// Names of users and groups learnt so far.
+    pub names: IdNames,
+    /// The access ACLs that entries refer to by number.
+    pub access_acls: AclReader,
+    /// The default ACLs that entries refer to by number.
+    pub default_acls: AclReader,
+    /// The attribute lists that entries refer to by number.
+    pub xattrs: XattrReader,
+    guard: Option<Box<dyn NameGuard + Send>>,
+    transcoder: Option<Box<dyn Transcoder + Send>>,
+    xattr_naming: XattrNaming,
+    /// Groups by identity on the sender's disk (below protocol 30).
+    inodes: LinkGroups,
+    /// Groups opened in earlier lists.
+    groups: HashSet<u32>,
+    /// Wire name of the requested directory whose content this is (below protocol 30).
+    hierarchy: Option<Vec<u8>>,
+    step: Step,
+    ids: IdListReader,
+    entry: Entry,
+    raw: Vec<u8>,
+    io_error: i32,
+}
+
+/// What comes next on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Entry,
+    AccessAcl,
+    DefaultAcl,
+    Xattrs,
+    IdLists,
+    IoError,
+}
+
+/// What is read of an entry besides [`Entry`] itself, until it is whole.
+struct Head {
+    /// Index of the first entry of the list.
+    start: u32,
+    /// Index of this entry.
+    index: u32,
+    /// Index of the first member of its hard-link group, if this is not the first.
+    reference: Option<u32>,
+    numbers: Inherited,
+    /// The name could not be converted.
+    inactive: bool,
+    hierarchy: Hierarchy,
+}
+
+enum Hierarchy {
+    Same,
+    Opened(Vec<u8>),
+    Closed,
+}
+
+impl FileListDecoder {
+    /// A decoder at the start of a session.
+    #[must_use]
+    pub fn new(negotiated: &Negotiated, columns: Columns) -> Self {
+        Self {
+            codec: Codec::new(negotiated, columns),
+            incremental: negotiated.incremental_recursion(),
+            previous: Previous::default(),
+            names: IdNames::default(),
+            access_acls: AclReader::new(AclKind::Access),
+            default_acls: AclReader::new(AclKind::Default),
+            xattrs: XattrReader::default(),
+            guard: None,
+            transcoder: None,
+            xattr_naming: Box::new(|name| Some(name.to_vec())),
+            inodes: LinkGroups::default(),
+            groups: HashSet::new(),
+            hierarchy: None,
+            step: Step::Entry,
+            ids: IdListReader::default(),
+            entry: Entry::default(),
+            raw: Vec::new(),
+            io_error: 0,
+        }
+    }
+
+    /// Lets `guard` refuse names (spec 03 §9).
+    #[must_use]
+    pub fn guarded(mut self, guard: Box<dyn NameGuard + Send>) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    /// Converts names and targets with `transcoder` (spec 03 §5).
+    #[must_use]
+    pub fn transcoded(mut self, transcoder: Box<dyn Transcoder + Send>) -> Self {
+        self.transcoder = Some(transcoder);
+        self
+    }
+
+    /// Renames or drops extended attributes as `naming` says (spec 04 §3.1).
+    #[must_use]
+    pub fn naming_xattrs(mut self, naming: XattrNaming) -> Self {
+        self.xattr_naming = naming;
+        self
+    }
+
+    /// The name of the last entry as it was on the wire.
+    #[must_use]
+    pub fn wire_name(&self) -> &[u8] {
+        &self.previous.name
+    }
+
+    /// Reads the next entry into `list`, or the end of the list.
+    ///
+    /// After a "needs more input" error, call again with the same bytes and more; in every other
+    /// case what was consumed of `input` is done with.
+    ///
+    /// # Errors
+    /// Those of [`FileListError`], as spec 03 §10 lists them.
+    pub fn next(&mut self, input: &mut Cursor<'_>, list: &mut SegmentBuilder) -> Result<Item, FileListError> {
+        let start = input.position();
+        match self.advance(input, list) {
+            Err(error) if error.missing().is_some() && input.position() > start => Ok(Item::Part),
+            result => result,
+        }
+    }
+
+    /// Like [`FileListDecoder::next`], but when input runs out stands behind the last step made.
+    fn advance(&mut self, input: &mut Cursor<'_>, list: &mut SegmentBuilder) -> Result<Item, FileListError> {
+        loop {
+            match self.step {
+                Step::Entry => {
+                    let mut item = input.clone();
+                    let entered = self.entry(&mut item, list)?;
+                    *input = item;
+                    match entered {
+                        Some(step) => self.step = step,
+                        None => return self.push(list),
+                    }
+                }
+                Step::AccessAcl => {
+                    let number = self.access_acls.read(input, &mut self.names)?;
+                    self.entry.access_acl = Some(number);
+                    let xattrs = self.codec.columns.xattrs;
+                    self.step = match self.entry.kind() {
+                        Kind::Dir => Step::DefaultAcl,
+                        _ if xattrs => Step::Xattrs,
+                        _ => return self.push(list),
+                    };
+                }
+                Step::DefaultAcl => {
+                    let number = self.default_acls.read(input, &mut self.names)?;
+                    self.entry.default_acl = Some(number);
+                    if !self.codec.columns.xattrs {
+                        return self.push(list);
+                    }
+                    self.step = Step::Xattrs;
+                }
+                Step::Xattrs => {
+                    let number = self.xattrs.read(input, &self.entry.path, &mut self.xattr_naming)?;
+                    self.entry.xattrs = Some(number);
+                    return self.push(list);
+                }
+                Step::IdLists => {
+                    let Codec { modern, id0_names, .. } = self.codec;
+                    let wanted = self.codec.wanted_id_lists();
+                    self.ids.read(input, wanted, modern, id0_names, &mut self.names)?;
+                    self.step = Step::IoError;
+                }
+                Step::IoError => {
+                    if !self.codec.modern {
+                        self.io_error |= input.i32()? & IO_ERRORS;
+                    }
+                    self.step = Step::Entry;
+                    self.ids = IdListReader::default();
+                    return Ok(Item::End { io_error: std::mem::take(&mut self.io_error) });
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, list: &mut SegmentBuilder) -> Result<Item, FileListError> {
+        self.step = Step::Entry;
+        if self.entry.path.is_empty() {
+            list.push_inactive(&self.entry)?;
+            return Ok(Item::Unconverted);
+        }
+        list.push(&self.entry)?;
+        Ok(Item::Entry)
+    }
+
+    /// Reads an entry up to its ACLs, or the end marker. Answers the step that follows; `None` if
+    /// the entry is complete.
+    fn entry(
+        &mut self,
+        input: &mut Cursor<'_>,
+        list: &SegmentBuilder,
+    ) -> Result<Option<Step>, FileListError> {
+        let Some(flags) = self.flags(input)? else { return Ok(Some(Step::IdLists)) };
+        let prefix = self.raw_name(input, flags)?;
+        let inactive = self.local_name()?;
+        let start = list.start();
+        let index = start + list.len() as u32;
+        let reference = self.link_reference(input, flags, index)?;
+        let numbers = self.previous.numbers;
+        let mut head = Head { start, index, reference, numbers, inactive, hierarchy: Hierarchy::Same };
+        match reference {
+            Some(leader) if leader >= start => self.copy_leader(list, leader, &mut head)?,
+            _ => self.fields(input, flags, &mut head)?,
+        }
+        self.check_kind()?;
+        self.place(flags, prefix, list, &mut head)?;
+        Ok(self.commit(head))
+    }
+
+    /// The flag word; `None` at the end of the list.
+    fn flags(&mut self, input: &mut Cursor<'_>) -> Result<Option<u32>, FileListError> {
+        if self.codec.varint_flags {
+            let flags = varint(input)?.cast_unsigned();
+            if flags == 0 {
+                self.io_error |= varint(input)? & IO_ERRORS;
+                return Ok(None);
+            }
+            return Ok(Some(flags));
+        }
+        let low = u32::from(input.u8()?);
+        if low == 0 {
+            return Ok(None);
+        }
+        if !self.codec.extended || low & bit::EXTENDED == 0 {
+            return Ok(Some(low));
+        }
+        let flags = low | u32::from(input.u8()?) << 8;
+        if flags != bit::ERROR_END {
+            return Ok(Some(flags));
+        }
+        if !self.codec.safe {
+            return Err(FileListError::InvalidFlag { flags });
+        }
+        self.io_error |= varint(input)? & IO_ERRORS;
+        Ok(None)
+    }
+
+    /// Reads the name as it is on the wire; answers how much of it is inherited.
+    fn raw_name(&mut self, input: &mut Cursor<'_>, flags: u32) -> Result<usize, FileListError> {
+        let prefix = if flags & bit::SAME_NAME != 0 { usize::from(input.u8()?) } else { 0 };
+        let suffix = if flags & bit::LONG_NAME != 0 {
+            i64::from(varint30(input, self.codec.modern)?)
+        } else {
+            i64::from(input.u8()?)
+        };
+        let previous = &self.previous.name;
+        let length = usize::try_from(suffix).ok().filter(|suffix| prefix + suffix <= MAX_PATH);
+        let Some(length) = length else {
+            return Err(FileListError::NameTooLong {
+                flags,
+                prefix,
+                suffix,
+                previous: previous.as_slice().into(),
+            });
+        };
+        let Some(inherited) = previous.get(..prefix) else {
+            return Err(FileListError::PrefixTooLong { prefix, previous: previous.as_slice().into() });
+        };
+        let suffix = input.take(length)?;
+        self.raw.clear();
+        self.raw.extend_from_slice(inherited);
+        self.raw.extend_from_slice(suffix);
+        Ok(prefix)
+    }
+
+    /// Makes the entry's path of the wire name; answers whether it could not be converted.
+    fn local_name(&mut self) -> Result<bool, FileListError> {
+        let relative = self.codec.columns.relative;
+        self.entry.clear();
+        let Some(transcoder) = &mut self.transcoder else {
+            normalize(&self.raw, relative, &mut self.entry.path)?;
+            return Ok(false);
+        };
+        match transcoder.name(&self.raw) {
+            Some(local) => normalize(&local, relative, &mut self.entry.path).map(|()| false),
+            None => Ok(true),
+        }
+    }
+
+    /// The hard-link index (protocol 30 and later) of an entry that is not the first of its group.
+    fn link_reference(
+        &self,
+        input: &mut Cursor<'_>,
+        flags: u32,
+        index: u32,
+    ) -> Result<Option<u32>, FileListError> {
+        let refers = flags & (bit::HARD_LINKED | bit::FIRST_LINK) == bit::HARD_LINKED;
+        if !self.codec.modern || !refers {
+            return Ok(None);
+        }
+        let reference = varint(input)?;
+        let out_of_range = FileListError::LinkOutOfRange { index: reference, position: index };
+        u32::try_from(reference).ok().filter(|leader| *leader < index).map(Some).ok_or(out_of_range)
+    }
+
+    /// An abbreviated hard link: all attributes are those of the first member.
+    fn copy_leader(
+        &mut self,
+        list: &SegmentBuilder,
+        leader: u32,
+        head: &mut Head,
+    ) -> Result<(), FileListError> {
+        let unlinked = FileListError::LinkToUnlinked { index: leader };
+        let first = list.get((leader - list.start()) as usize);
+        let Some(first) = first.filter(|first| first.link().is_some() && !first.is_dir()) else {
+            return Err(unlinked);
+        };
+        let path = std::mem::take(&mut self.entry.path);
+        first.load(&mut self.entry);
+        self.entry.path = path;
+        let entry = &mut self.entry;
+        (entry.access_acl, entry.default_acl, entry.xattrs) = (None, None, None);
+        let columns = &self.codec.columns;
+        let numbers = &mut head.numbers;
+        (numbers.mode, numbers.mtime) = (entry.mode, entry.mtime);
+        if columns.atimes {
+            numbers.atime = entry.atime;
+        }
+        if columns.uid {
+            numbers.uid = entry.uid;
+        }
+        if columns.gid {
+            numbers.gid = entry.gid;
+        }
+        if columns.devices && entry.kind().is_device() {
+            numbers.rdev = entry.rdev;
+        }
+        Ok(())
+    }
+
+    /// Reads everything between the link index and the ACLs.
+    fn fields(&mut self, input: &mut Cursor<'_>, flags: u32, head: &mut Head) -> Result<(), FileListError> {
+        let modern = self.codec.modern;
+        let numbers = &mut head.numbers;
+        let size = varlong30(input, 3, modern)?;
+        self.entry.size = u64::try_from(size).map_err(|_| FileListError::NegativeLength)?;
+        if flags & bit::SAME_TIME == 0 {
+            numbers.mtime = if modern { varlong(input, 4)? } else { i64::from(input.u32()?) };
+        }
+        self.entry.mtime = numbers.mtime;
+        if self.codec.nanoseconds && flags & bit::NANOSECONDS != 0 {
+            self.entry.nsec = nanoseconds(input)?;
+        }
+        if self.codec.columns.crtimes {
+            let same = flags & bit::CREATED_AT_MTIME != 0;
+            self.entry.crtime = if same { numbers.mtime } else { varlong(input, 4)? };
+        }
+        if flags & bit::SAME_MODE == 0 {
+            numbers.mode = input.u32()?;
+        }
+        self.entry.mode = numbers.mode;
+        let kind = self.entry.kind();
+        if self.codec.columns.atimes && kind != Kind::Dir {
+            if !self.codec.extended || flags & bit::SAME_ATIME == 0 {
+                numbers.atime = varlong(input, 4)?;
+            }
+            self.entry.atime = numbers.atime;
+        }
+        self.owners(input, flags, numbers)?;
+        self.rdev(input, flags, kind, numbers)?;
+        if self.codec.columns.links && kind == Kind::Symlink {
+            self.target(input, &mut head.inactive)?;
+        }
+        self.entry.group = self.group(input, flags, kind, head)?;
+        if let Some(length) = self.codec.digest_len(kind) {
+            self.entry.digest.extend_from_slice(input.take(length)?);
+        }
+        Ok(())
+    }
+
+    fn owners(
+        &mut self,
+        input: &mut Cursor<'_>,
+        flags: u32,
+        numbers: &mut Inherited,
+    ) -> Result<(), FileListError> {
+        let Codec { modern, columns, .. } = &self.codec;
+        if columns.uid {
+            if flags & bit::SAME_UID == 0 {
+                numbers.uid = varint30(input, *modern)?.cast_unsigned();
+                if *modern && flags & bit::USER_NAME != 0 {
+                    self.names.learn(Owner::User, numbers.uid, name(input)?);
+                }
+            }
+            self.entry.uid = numbers.uid;
+        }
+        if columns.gid {
+            if flags & bit::SAME_GID == 0 {
+                numbers.gid = varint30(input, *modern)?.cast_unsigned();
+                if *modern && flags & bit::GROUP_NAME != 0 {
+                    self.names.learn(Owner::Group, numbers.gid, name(input)?);
+                }
+            }
+            self.entry.gid = numbers.gid;
+        }
+        Ok(())
+    }
+
+    fn rdev(
+        &mut self,
+        input: &mut Cursor<'_>,
+        flags: u32,
+        kind: Kind,
+        numbers: &mut Inherited,
+    ) -> Result<(), FileListError> {
+        let Codec { extended, modern, .. } = self.codec;
+        if !self.codec.has_rdev(kind) {
+            if !extended {
+                numbers.rdev = DeviceNumber::default();
+            }
+            return Ok(());
+        }
+        let mut rdev = numbers.rdev;
+        if !extended {
+            if flags & bit::SAME_RDEV == 0 {
+                rdev = DeviceNumber::from_native(input.u32()?);
+            }
+        } else {
+            if flags & bit::SAME_MAJOR == 0 {
+                rdev.major = varint30(input, modern)?.cast_unsigned();
+            }
+            rdev.minor = match (modern, flags & bit::MINOR_8 != 0) {
+                (true, _) => varint(input)?.cast_unsigned(),
+                (false, true) => input.u8()?.into(),
+                (false, false) => input.u32()?,
+            };
+        }
+        if kind.is_device() {
+            numbers.rdev = rdev;
+            self.entry.rdev = rdev;
+        }
+        Ok(())
+    }
+
+    fn target(&mut self, input: &mut Cursor<'_>, inactive: &mut bool) -> Result<(), FileListError> {
+        let length = i64::from(varint30(input, self.codec.modern)?);
+        let taken = usize::try_from(length).ok().filter(|length| *length <= MAX_PATH);
+        let target = input.take(taken.ok_or(FileListError::TargetTooLong { length })?)?;
+        if target.contains(&0) {
+            return Err(FileListError::NulByte { text: target.into() });
+        }
+        let converted = match &mut self.transcoder {
+            Some(transcoder) => transcoder.target(target),
+            None => {
+                self.entry.target.extend_from_slice(target);
+                return Ok(());
+            }
+        };
+        match converted {
+            Some(local) if local.len() <= MAX_PATH => self.entry.target = local,
+            _ => *inactive = true,
+        }
+        Ok(())
+    }
+
+    /// The hard-link group of an entry with all its fields, device and inode being read below
+    /// protocol 30.
+    fn group(
+        &mut self,
+        input: &mut Cursor<'_>,
+        flags: u32,
+        kind: Kind,
+        head: &mut Head,
+    ) -> Result<Option<u32>, FileListError> {
+        let linked = flags & bit::HARD_LINKED != 0;
+        let &mut Head { start, index, reference, ref mut numbers, .. } = head;
+        if self.codec.modern {
+            return match reference {
+                None => Ok((linked && kind != Kind::Dir).then_some(index)),
+                Some(group) if self.groups.contains(&group) => Ok(Some(group)),
+                Some(group) => Err(FileListError::LinkUnknown { index: group, start }),
+            };
+        }
+        let carried = if self.codec.extended { linked } else { kind == Kind::File };
+        if !self.codec.columns.hard_links || !carried {
+            return Ok(None);
+        }
+        if !self.codec.extended || flags & bit::SAME_DEV == 0 {
+            numbers.dev = longint(input)?.wrapping_sub(1);
+        }
+        let inode = longint(input)?;
+        if kind == Kind::Dir {
+            return Ok(None);
+        }
+        Ok(Some(self.inodes.join(numbers.dev.cast_unsigned(), inode.cast_unsigned(), index).0))
+    }
+
+    /// Refuses a root that is no directory and types that mean nothing.
+    fn check_kind(&self) -> Result<(), FileListError> {
+        let Entry { path, mode, .. } = &self.entry;
+        let kind = Kind::of_mode(*mode);
+        let name = || path.as_slice().into();
+        match kind {
+            Some(Kind::Dir) => Ok(()),
+            _ if matches!(path.as_slice(), b"." | b"/.") => {
+                Err(FileListError::RootNotDirectory { name: name() })
+            }
+            None => Err(FileListError::InvalidMode { mode: *mode, name: name() }),
+            Some(Kind::Missing) if !self.codec.columns.delete_missing_args => {
+                Err(FileListError::InvalidMode { mode: 0, name: name() })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Checks where the entry may be, and decides what kind of directory it is.
+    fn place(
+        &mut self,
+        flags: u32,
+        prefix: usize,
+        list: &SegmentBuilder,
+        head: &mut Head,
+    ) -> Result<(), FileListError> {
+        let is_dir = self.entry.kind() == Kind::Dir;
+        let mut parent_only = false;
+        if !head.inactive {
+            let path = &self.entry.path;
+            if self.incremental {
+                check_directory(path, list.directory())?;
+            }
+            if let Some(guard) = &mut self.guard {
+                let shown = path.strip_prefix(b"/").unwrap_or(path);
+                parent_only = guard.admit(shown, is_dir)? == Admission::ParentOnly;
+            }
+        }
+        if is_dir {
+            self.entry.flags = match (parent_only, self.codec.modern) {
+                (true, _) => EntryFlags::IMPLIED_DIR,
+                (false, true) => modern_dir_flags(flags),
+                (false, false) => self.old_dir_flags(flags, prefix, head),
+            };
+        }
+        Ok(())
+    }
+
+    /// Below protocol 30 content directories are found by what they are below (spec 03 §4).
+    fn old_dir_flags(&self, flags: u32, prefix: usize, head: &mut Head) -> EntryFlags {
+        let Columns { relative, recurse, .. } = self.codec.columns;
+        let name = &self.raw;
+        if flags & bit::TOP_DIR != 0 {
+            if recurse {
+                let stem = if relative { name.strip_suffix(b"/.").unwrap_or(name) } else { name };
+                head.hierarchy = Hierarchy::Opened(if stem == b"." { Vec::new() } else { stem.to_vec() });
+            }
+            return EntryFlags::TOP_DIR.with(EntryFlags::CONTENT_DIR);
+        }
+        let Some(top) = &self.hierarchy else { return EntryFlags::NONE };
+        let below = prefix >= top.len() && name.get(top.len()) == Some(&b'/');
+        if !relative || top.is_empty() || below {
+            return EntryFlags::CONTENT_DIR;
+        }
+        head.hierarchy = Hierarchy::Closed;
+        EntryFlags::NONE
+    }
+
+    /// Makes the entry the previous one; answers the step that follows.
+    fn commit(&mut self, head: Head) -> Option<Step> {
+        std::mem::swap(&mut self.previous.name, &mut self.raw);
+        self.previous.numbers = head.numbers;
+        match head.hierarchy {
+            Hierarchy::Same => {}
+            Hierarchy::Opened(prefix) => self.hierarchy = Some(prefix),
+            Hierarchy::Closed => self.hierarchy = None,
+        }
+        if self.incremental && self.entry.group == Some(head.index) {
+            self.groups.insert(head.index);
+        }
+        if head.inactive {
+            self.entry.path.clear();
+        }
+        let Columns { acls, xattrs, .. } = self.codec.columns;
+        if acls && self.entry.kind() != Kind::Symlink {
+            Some(Step::AccessAcl)
+        } else {
+            xattrs.then_some(Step::Xattrs)
+        }
+    }
+}
+
+fn nanoseconds(input: &mut Cursor<'_>) -> Result<u32, WireError> {
+    const MAX: i64 = 999_999_999;
+    let value = varint(input)?;
+    u32::try_from(value).ok().filter(|nsec| i64::from(*nsec) <= MAX).ok_or(WireError::OutOfRange {
+        field: "modtime_nsec",
+        value: value.into(),
+        min: 0,
+        max: MAX,
+    })
+}
+
+/// In incremental recursion every list holds the content of one directory (spec 03 §8.7); the first
+/// one, without a directory, holds names without a directory part.
+fn check_directory(path: &[u8], directory: Option<&[u8]>) -> Result<(), FileListError> {
+    let (dir, base) = split_path(path);
+    let dir = dir.strip_prefix(b"/").unwrap_or(dir);
+    if dir == directory.unwrap_or_default() && (directory.is_none() || base != b".") {
+        return Ok(());
+    }
+    Err(FileListError::OutsideDirectory { dir: dir.into(), name: base.into() })
+}
+
+fn modern_dir_flags(flags: u32) -> EntryFlags {
+    match (flags & bit::TOP_DIR != 0, flags & bit::NO_CONTENT != 0) {
+        (true, false) => EntryFlags::TOP_DIR.with(EntryFlags::CONTENT_DIR),
+        (false, false) => EntryFlags::CONTENT_DIR,
+        (true, true) => EntryFlags::IMPLIED_DIR,
+        (false, true) => EntryFlags::NONE,
+    }
+}
