@@ -36,3 +36,6 @@ pub use links::LinkGroups;
 pub use list::{FileList, ListHead};
 pub use order::{Order, PathKey, split_path};
 pub use segment::{EntryRef, Segment};
+
+#[cfg(test)]
+mod tests;

@@ -328,7 +328,7 @@ mod tests {
         for number in [empty, big, c, big] {
             encoder.put(&mut out, &table, number);
         }
-        let hex = "0000 0002 0928757365722e626967009b2834eab0a92b75e90c1a7fd49b3a0b 0b02757365722e736d616c6c006869 \
+        let hex = "0000 0002 0928757365722e62696700389b2834eab0a92b75e90c1a7fd49b3a 0b02757365722e736d616c6c006869 \
             0003 0a02747275737465642e74007474 0920757365722e65333200"
             .replace([' ', '\n'], "");
         let start: Vec<u8> = (0..hex.len())
