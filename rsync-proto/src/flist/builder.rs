@@ -57,13 +57,17 @@ impl SegmentBuilder {
         }
     }
 
-    /// Starts the list that `head` announces: the content of one directory (spec 03 §8.4).
+    /// Starts the received list that `head` announces: every entry must be directly in its directory.
     #[must_use]
-    pub fn inside(head: ListHead, columns: &Columns) -> Self {
-        let mut builder = Self::new(head.start, columns);
-        builder.segment.parent = Some(head.parent);
-        builder.directory = Some(head.dir);
-        builder
+    pub fn announced(head: ListHead, columns: &Columns) -> Self {
+        Self { directory: Some(head.dir), ..Self::new(head.start, columns).inside(head.parent) }
+    }
+
+    /// Makes this the content of directory number `parent` (spec 03 §8.3).
+    #[must_use]
+    pub fn inside(mut self, parent: u32) -> Self {
+        self.segment.parent = Some(parent);
+        self
     }
 
     /// Refuses to hold more than `bytes` in one of its tables (`--max-alloc`).
@@ -79,7 +83,7 @@ impl SegmentBuilder {
         self.segment.start
     }
 
-    /// Path of the directory whose content this is; `None` for the first list.
+    /// Path of the directory whose content this must be; `None` for the first list.
     #[must_use]
     pub fn directory(&self) -> Option<&[u8]> {
         self.directory.as_deref()
@@ -221,10 +225,10 @@ impl SegmentBuilder {
     }
 
     fn dir_number(&mut self, dir: &[u8]) -> u32 {
-        if let Some(last) = self.segment.records.last() {
-            if self.segment.dir_name(last.dir) == dir {
-                return last.dir;
-            }
+        if let Some(last) = self.segment.records.last()
+            && self.segment.dir_name(last.dir) == dir
+        {
+            return last.dir;
         }
         if let Some(&number) = self.dir_numbers.get(dir) {
             return number;
@@ -240,10 +244,10 @@ impl SegmentBuilder {
 
     fn attributes_number(&mut self, attributes: Attributes) -> u32 {
         let segment = &mut self.segment;
-        if let Some(last) = segment.records.last() {
-            if segment.attributes[last.attributes as usize] == attributes {
-                return last.attributes;
-            }
+        if let Some(last) = segment.records.last()
+            && segment.attributes[last.attributes as usize] == attributes
+        {
+            return last.attributes;
         }
         *self.attribute_numbers.entry(attributes).or_insert_with(|| {
             segment.attributes.push(attributes);

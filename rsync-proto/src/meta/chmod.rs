@@ -104,7 +104,7 @@ fn change(now: u32, who: u32, operator: u8, perms: Perms, executable: bool, umas
         Some(shift) => now >> shift & 7,
         None => perms.bits | u32::from(perms.execute_if_any && executable),
     };
-    let mut bits = bits * EXECUTE & classes;
+    let mut bits = (bits * EXECUTE) & classes;
     if who == 0 {
         bits &= !umask;
     }

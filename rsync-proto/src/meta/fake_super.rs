@@ -90,7 +90,7 @@ pub fn acl_from_attribute(value: &[u8]) -> Option<Acl> {
         .map(|word| word.iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte)))
         .collect();
     let (objects, names) = words.split_first_chunk::<4>()?;
-    if value.len() % 8 != 0 {
+    if !value.len().is_multiple_of(8) {
         return None;
     }
     let [user_obj, group_obj, mask, other] =

@@ -128,7 +128,7 @@ fn incremental() -> FileList {
     ] {
         let head = files.announce(index).expect("known directory");
         assert_eq!(head.start, start);
-        let mut builder = SegmentBuilder::inside(head, &Columns::default());
+        let mut builder = SegmentBuilder::announced(head, &Columns::default());
         for entry in tree(words) {
             builder.push(&entry).expect("room");
         }

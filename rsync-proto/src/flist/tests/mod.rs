@@ -101,7 +101,7 @@ impl List {
         match self.parent {
             None => SegmentBuilder::new(self.start, columns),
             Some((parent, dir)) => {
-                SegmentBuilder::inside(ListHead { start: self.start, parent, dir: dir.into() }, columns)
+                SegmentBuilder::announced(ListHead { start: self.start, parent, dir: dir.into() }, columns)
             }
         }
     }

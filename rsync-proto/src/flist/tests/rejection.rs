@@ -169,7 +169,7 @@ fn incremental_lists_hold_the_content_of_their_directory() {
         ),
     ] {
         let head = ListHead { start: 3, parent: 1, dir: b"a".into() };
-        let mut builder = SegmentBuilder::inside(head, &columns);
+        let mut builder = SegmentBuilder::announced(head, &columns);
         let mut decoder = FileListDecoder::new(&session(32, INC), columns.clone());
         let error = decode(&mut decoder, &mut builder, &hex(bytes), 1).expect_err(words);
         assert_eq!((error.to_string().as_str(), error.exit_code()), (words, ExitCode::UNSUPPORTED));
