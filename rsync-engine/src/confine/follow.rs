@@ -9,6 +9,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, StatxFla
 
 use super::{Dir, Stat};
 
+/// Opening what may turn out to be a terminal or a fifo.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NOCTTY).union(OFlags::NONBLOCK);
+
 /// How far links are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
@@ -30,7 +33,7 @@ impl Reach {
 impl Dir {
     /// Opens what `path` leads to, links included.
     fn follow(&self, path: &[u8], flags: OFlags, reach: Reach) -> io::Result<rustix::fd::OwnedFd> {
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let flags = flags | OFlags::CLOEXEC;
         Ok(match reach {
             Reach::Anywhere => rustix::fs::openat(&self.fd, path, flags, Mode::empty())?,
             Reach::Beneath => rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), reach.resolve())?,
@@ -58,7 +61,7 @@ impl Dir {
 
     /// Opens the file that `path` leads to for reading.
     pub(crate) fn open_read_following(&self, path: &[u8], reach: Reach) -> io::Result<File> {
-        Ok(File::from(self.follow(path, OFlags::RDONLY, reach)?))
+        Ok(File::from(self.follow(path, READ, reach)?))
     }
 
     /// Gives `each` the names in the directory, without `.` and `..`, with their kind where the file
@@ -100,7 +103,7 @@ fn stat_and_birth(fd: impl rustix::fd::AsFd, path: &[u8], flags: AtFlags) -> io:
 impl Dir {
     /// The size in bytes of the device `name`, found by seeking to its end (`--copy-devices`).
     pub(crate) fn device_size(&self, name: &[u8]) -> io::Result<u64> {
-        let mut device = File::from(self.follow(name, OFlags::RDONLY | OFlags::NOFOLLOW, Reach::Anywhere)?);
+        let mut device = File::from(self.follow(name, READ | OFlags::NOFOLLOW, Reach::Anywhere)?);
         io::Seek::seek(&mut device, io::SeekFrom::End(0))
     }
 }

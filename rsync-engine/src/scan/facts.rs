@@ -134,11 +134,12 @@ impl Examiner {
         entry.gid = if self.columns.gid { stat.gid } else { 0 };
         entry.atime = stat.atime.0;
         entry.crtime = *crtime;
-        if kind.is_device() && options.copy_devices {
-            if let Err(error) = send_device_as_file(spot, entry) {
-                self.report_missing(spot, &error);
-                return false;
-            }
+        if kind.is_device()
+            && options.copy_devices
+            && let Err(error) = send_device_as_file(spot, entry)
+        {
+            self.report_missing(spot, &error);
+            return false;
         }
         if let Some(change) = self.change_mode.as_ref().filter(|_| kind != Kind::Symlink) {
             entry.mode = change(entry.mode);
@@ -152,11 +153,11 @@ impl Examiner {
         if kind == Kind::File && self.columns.checksum.is_some() {
             self.read_digest(spot, stat, entry);
         }
-        if let Some(attributes) = &mut self.attributes {
-            if let Err(error) = attributes.read(spot.dir, spot.name, entry) {
-                self.report_missing(spot, &error);
-                return false;
-            }
+        if let Some(attributes) = &mut self.attributes
+            && let Err(error) = attributes.read(spot.dir, spot.name, entry)
+        {
+            self.report_missing(spot, &error);
+            return false;
         }
         true
     }

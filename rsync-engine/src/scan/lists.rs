@@ -103,6 +103,15 @@ struct Siblings {
     rules: Arc<RulesByOrigin>,
 }
 
+/// A directory whose turn has come.
+struct NextDirectory {
+    number: u32,
+    path: Vec<u8>,
+    /// Where its contents are wanted from.
+    origins: Vec<u32>,
+    around: Arc<RulesByOrigin>,
+}
+
 /// The per-directory rules in effect where a list's entries are, by origin.
 pub(super) type RulesByOrigin = Vec<(u32, DirRules)>;
 
@@ -177,14 +186,16 @@ impl Scan {
     /// # Errors
     /// Those of [`Scan::first`].
     pub fn next(&mut self, sink: &mut dyn ListSink) -> Result<Option<ScannedList>, EngineError> {
-        let Some((number, path, sources, rules)) = self.next_directory() else { return Ok(None) };
+        let Some(NextDirectory { number, path, origins, around }) = self.next_directory() else {
+            return Ok(None);
+        };
         let mut list = self.begin(Some(number), sink);
-        for origin in sources {
-            let parent = rules_of(&rules, origin).cloned().unwrap_or_default();
+        for origin in origins {
+            let parent = rules_of(&around, origin).cloned().unwrap_or_default();
             self.add_contents(&mut list, origin, &path, &parent, true)?;
         }
         for member in self.members.remove(&path).unwrap_or_default() {
-            self.add_member(&mut list, &path, &member, &rules)?;
+            self.add_member(&mut list, &path, &member, &around)?;
         }
         self.finish(Some(number), list).map(Some)
     }
@@ -213,9 +224,8 @@ impl Scan {
         dir.open(name, self.examiner.follows_links())
     }
 
-    /// The next directory in depth-first order: its number and path, the origins whose contents are
-    /// wanted, and the rules around it. Equal directories that follow each other are one.
-    fn next_directory(&mut self) -> Option<(u32, Vec<u8>, Vec<u32>, Arc<RulesByOrigin>)> {
+    /// The next directory in depth-first order. Equal directories that follow each other are one.
+    fn next_directory(&mut self) -> Option<NextDirectory> {
         loop {
             let siblings = self.pending.last_mut()?;
             let Some(directory) = siblings.directories.get(siblings.next) else {
@@ -228,16 +238,16 @@ impl Scan {
             if matches!(&path[..], b"." | b"/.") {
                 continue;
             }
-            let mut sources = Vec::new();
+            let mut origins = Vec::new();
             let mut current = Some(directory);
             while let Some(same) = current {
-                if same.flags().has(EntryFlags::CONTENT_DIR) && !sources.contains(&same.origin()) {
-                    sources.push(same.origin());
+                if same.flags().has(EntryFlags::CONTENT_DIR) && !origins.contains(&same.origin()) {
+                    origins.push(same.origin());
                 }
                 current = siblings.directories.get(siblings.next).filter(|next| path_of(*next) == path);
                 siblings.next += usize::from(current.is_some());
             }
-            return Some((number, path, sources, siblings.rules.clone()));
+            return Some(NextDirectory { number, path, origins, around: siblings.rules.clone() });
         }
     }
 
@@ -276,7 +286,7 @@ impl Scan {
         list.sink.entry(index, &self.entry)?;
         list.builder.push(&self.entry)?;
         self.entries += 1;
-        if self.entries % REPORT_EVERY == 0 && self.session().events.wants(Topic::Progress) {
+        if self.entries.is_multiple_of(REPORT_EVERY) && self.session().events.wants(Topic::Progress) {
             self.session().events.emit(Event::FileListGrown { entries: self.entries });
         }
         Ok(())

@@ -29,6 +29,9 @@ pub(super) struct Origin {
     last_parent: Option<(Vec<u8>, Arc<dyn TreeDir>)>,
 }
 
+/// The directory that a requested name is in, and what is known about the name.
+type FoundSource = (Arc<dyn TreeDir>, TreeStat);
+
 /// Something requested inside a directory that has a list of its own.
 pub(super) struct Member {
     origin: u32,
@@ -237,7 +240,7 @@ impl Scan {
         origin: u32,
         arg: &SourceArg,
         rules: &DirRules,
-    ) -> Result<Option<(Arc<dyn TreeDir>, TreeStat)>, EngineError> {
+    ) -> Result<Option<FoundSource>, EngineError> {
         let follow = arg.form.wants_contents();
         let hidden = self.is_hidden(rules, &arg.name);
         let parent = if hidden { Err(Errno::NOENT.into()) } else { self.parent_of(origin, &arg.name) };

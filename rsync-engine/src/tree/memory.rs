@@ -38,10 +38,10 @@ impl MemoryTree {
     /// Adds an entry with the type and permissions `mode`: `content` is that of a file, or the target
     /// of a link. Missing directories above it are made with mode 0755. Its time is 0, its owner root.
     pub fn insert(&mut self, path: &[u8], mode: u32, content: &[u8]) {
-        if let Some(slash) = path.iter().rposition(|&byte| byte == b'/') {
-            if !self.nodes.contains_key(&path[..slash]) {
-                self.insert(&path[..slash], 0o040_755, b"");
-            }
+        if let Some(slash) = path.iter().rposition(|&byte| byte == b'/')
+            && !self.nodes.contains_key(&path[..slash])
+        {
+            self.insert(&path[..slash], 0o040_755, b"");
         }
         let nodes = Arc::make_mut(&mut self.nodes);
         let stat = Stat {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::list::{Decision, Query, Rule, RuleList, Subject};
 use super::merge::{Definition, DirRules, Loader, NoFiles, RuleFiles, Template};
 use super::{FilterError, Grammar, Side, Verdict};
-use crate::options::FilterArg;
+use crate::options::{FilterArg, TransferOptions};
+use crate::session::Negotiated;
 
 /// An ordered rule list with the dir-merge rules and the cvs list it refers to.
 #[derive(Clone, Debug, Default)]
@@ -131,38 +132,56 @@ impl Filters {
         })
     }
 
-    /// Adds the `count`th `-F` option (from 1): the per-directory `/.rsync-filter`, then its exclusion.
-    pub fn add_rsync_filter(&mut self, count: usize) {
-        match count {
-            1 => self.add_own(b": /.rsync-filter"),
-            2 => self.add_own(b"- .rsync-filter"),
-            _ => {}
+    /// The rules a client starts with, as they are to be sent: those of the command line, in order, the
+    /// exclusion of the partial directory, and on a push the rules of `-C`, which stand for `cvs`
+    /// (spec 06 §5, §6.4).
+    ///
+    /// # Errors
+    /// [`FilterError`] for the first bad rule.
+    pub fn of_client(
+        options: &TransferOptions,
+        negotiated: &Negotiated,
+        client_is_sender: bool,
+        cvs: RuleList,
+        files: &mut dyn RuleFiles,
+    ) -> Result<Self, FilterError> {
+        let mut filters = Self { nul: options.from0, cvs, ..Self::default() };
+        filters.delete_excluded = options.delete_excluded;
+        filters.add_options(&options.filters, files)?;
+        if let Some(dir) = options.partial_dir.as_ref().filter(|dir| !dir.starts_with(b"/")) {
+            let perishable = !client_is_sender || negotiated.has_perishable_filters();
+            filters.add_partial_dir(dir, perishable);
+        }
+        if options.cvs_exclude && client_is_sender {
+            if negotiated.has_modern_filters() {
+                filters.add_cvs_merge();
+            }
+            filters.add_cvs_list();
+        }
+        Ok(filters)
+    }
+
+    /// Adds what both ends know of `-C` without sending it; called after the lists were exchanged,
+    /// if `-C` is on.
+    pub fn add_cvs_after_exchange(&mut self, negotiated: &Negotiated, client_is_sender: bool) {
+        if !client_is_sender {
+            self.add_cvs_merge();
+            self.add_cvs_list();
+        } else if !negotiated.has_modern_filters() {
+            self.add_cvs_merge();
         }
     }
 
-    /// Adds what `--old-dirs` excludes: everything below the first level.
-    pub fn add_old_dirs(&mut self) {
-        self.add_own(b"- /*/*");
-    }
-
-    /// Protects backup files from deletion.
-    pub fn add_backup_suffix(&mut self, suffix: &[u8]) {
-        self.add_own(&[b"P *", suffix].concat());
-    }
-
-    /// Excludes a relative `--partial-dir`.
-    pub fn add_partial_dir(&mut self, dir: &[u8], perishable: bool) {
+    fn add_partial_dir(&mut self, dir: &[u8], perishable: bool) {
         let prefix = if perishable { &b"-p "[..] } else { b"- " };
         self.add_own(&[prefix, dir.strip_suffix(b"/").unwrap_or(dir), b"/"].concat());
     }
 
-    /// Adds the dir-merge of `.cvsignore` files that `-C` implies.
-    pub fn add_cvs_merge(&mut self) {
+    fn add_cvs_merge(&mut self) {
         self.add_own(b":C");
     }
 
-    /// Adds the rule that stands for the cvs list.
-    pub fn add_cvs_list(&mut self) {
+    fn add_cvs_list(&mut self) {
         self.add_own(b"-C");
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::*;
+use crate::options::{FilterArg, TransferOptions};
 use crate::session::{CompatFlags, Negotiated};
 use crate::wire::Cursor;
 
@@ -138,6 +139,7 @@ impl RuleFiles for MemoryTree {
 /// What the options of a row ask for besides rules.
 #[derive(Default)]
 struct Options {
+    args: Vec<FilterArg>,
     filters: Filters,
     cvs: bool,
     deletes: bool,
@@ -154,28 +156,26 @@ fn options(row: &Row, protocol: u8, files: &mut dyn RuleFiles) -> Result<Options
     let environment = row.setup["env"]["CVSIGNORE"].as_str().map(str::as_bytes);
     out.filters.set_cvs(cvs_rules(protocol >= 30, None, environment));
     let mut words = row.args.iter();
-    let mut rsync_filters = 0;
+    let mut rsync_filter = Some(": /.rsync-filter");
     while let Some(word) = words.next() {
         let (name, value) =
             word.split_once('=').map_or((&word[..], None), |(name, value)| (name, Some(value)));
         let mut argument = || value.map(str::to_string).or_else(|| words.next().cloned()).unwrap_or_default();
         match name {
-            "-f" | "--filter" => out.filters.add_filter(argument().as_bytes(), files)?,
-            "--include" => out.filters.add_pattern(Verdict::Include, argument().as_bytes(), files)?,
-            "--exclude" => out.filters.add_pattern(Verdict::Exclude, argument().as_bytes(), files)?,
+            "-f" | "--filter" => out.args.push(FilterArg::Rule(argument().into())),
+            "--include" => out.args.push(FilterArg::Include(argument().into())),
+            "--exclude" => out.args.push(FilterArg::Exclude(argument().into())),
             "--delete" | "--delete-during" => out.deletes = true,
             "--delete-after" => (out.deletes, out.after) = (true, true),
             "--delete-excluded" => {
                 (out.deletes, out.delete_excluded) = (true, true);
-                out.filters.set_delete_excluded();
             }
             "--partial-dir" => out.partial_dir = Some(argument()),
             "--delay-updates" => out.partial_dir = Some(".~tmp~".into()),
-            "--old-dirs" => out.filters.add_old_dirs(),
+            "--old-dirs" => out.args.push(FilterArg::Rule("- /*/*".into())),
             "--backup" => out.backup = true,
             "-F" => {
-                rsync_filters += 1;
-                out.filters.add_rsync_filter(rsync_filters);
+                out.args.push(FilterArg::Rule(rsync_filter.take().unwrap_or("- .rsync-filter").into()));
             }
             letters if letters.starts_with('-') && !letters.starts_with("--") => {
                 for letter in letters[1..].chars() {
@@ -193,8 +193,12 @@ fn options(row: &Row, protocol: u8, files: &mut dyn RuleFiles) -> Result<Options
         }
     }
     if out.backup && out.deletes && !out.delete_excluded {
-        out.filters.add_backup_suffix(b"~");
+        out.args.push(FilterArg::Rule("P *~".into()));
     }
+    if out.delete_excluded {
+        out.filters.set_delete_excluded();
+    }
+    out.filters.add_options(&out.args, files)?;
     Ok(out)
 }
 
@@ -252,8 +256,8 @@ fn sent_by(row: &Row) -> (MemoryTree, Options, BTreeSet<String>) {
     let mut tree = MemoryTree::new(SOURCE, &row.setup["src"]);
     let mut options = options(row, 32, &mut tree).unwrap();
     if options.cvs {
-        options.filters.add_cvs_merge();
-        options.filters.add_cvs_list();
+        let negotiated = Negotiated::new(32, CompatFlags::default());
+        options.filters.add_cvs_after_exchange(&negotiated, false);
     }
     let (base, top) = match options.source.strip_prefix("s/") {
         Some("") => (String::new(), ""),
@@ -344,18 +348,19 @@ fn wire_form(row: &Row) -> Result<String, FilterError> {
     let push = row.setup["direction"] == "push";
     let protocol = row.setup["protocol"].as_u64().unwrap() as u8;
     let negotiated = Negotiated::new(protocol, CompatFlags::default());
-    let mut options = options(row, protocol, &mut MemoryTree::new(SOURCE, &Value::Null))?;
-    if let Some(dir) = &options.partial_dir {
-        options.filters.add_partial_dir(dir.as_bytes(), !push || negotiated.has_perishable_filters());
-    }
-    if options.cvs && push {
-        if negotiated.has_modern_filters() {
-            options.filters.add_cvs_merge();
-        }
-        options.filters.add_cvs_list();
-    }
+    let options = options(row, protocol, &mut MemoryTree::new(SOURCE, &Value::Null))?;
+    let transfer = TransferOptions {
+        partial_dir: options.partial_dir.clone().map(Into::into),
+        cvs_exclude: options.cvs,
+        filters: options.args,
+        delete_excluded: options.delete_excluded,
+        ..TransferOptions::default()
+    };
+    let cvs = options.filters.cvs().clone();
+    let filters =
+        Filters::of_client(&transfer, &negotiated, push, cvs, &mut MemoryTree::new(SOURCE, &Value::Null))?;
     let mut bytes = Vec::new();
-    Dialect { negotiated: &negotiated, client_is_sender: push }.encode(&options.filters, &mut bytes)?;
+    Dialect { negotiated: &negotiated, client_is_sender: push }.encode(&filters, &mut bytes)?;
     if !list_is_sent(&negotiated, push, options.prune, options.deletes, options.delete_excluded) {
         return Ok("(no list, no terminator)".into());
     }
