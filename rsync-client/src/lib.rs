@@ -1,1 +1,6 @@
 //! client
+
+mod connect;
+mod error;
+
+pub use error::ClientError;

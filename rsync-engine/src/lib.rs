@@ -14,6 +14,7 @@ mod rate;
 pub mod scan;
 mod send;
 mod session;
+mod socket_options;
 pub mod tree;
 mod voice;
 
@@ -25,3 +26,4 @@ pub use outgoing::Outgoing;
 pub use send::{Agreed, ListWire, Lists, SendReport, SendSetup, send};
 pub use session::{Counters, ErrorState, Session};
 pub use voice::ServerVoice;
+pub use socket_options::SocketOption;

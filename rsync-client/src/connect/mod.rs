@@ -1,0 +1,39 @@
+//! Reaching the other side: TCP, proxy, program or remote shell (spec 01 §1).
+//!
+//! Every way ends in a [`Transport`]: a link for the engine, and the child process behind it if any.
+
+mod program;
+mod proxy;
+mod shell;
+mod tcp;
+
+use std::os::fd::OwnedFd;
+
+use rsync_engine::Link;
+
+use crate::ClientError;
+
+pub(crate) use program::connect_program;
+pub(crate) use proxy::Proxy;
+pub(crate) use shell::{ShellCommand, default_blocking_io};
+pub(crate) use tcp::{TcpOptions, connect_tcp};
+
+use shell::Shell;
+
+/// A connection, before anything was said over it.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    /// Both directions.
+    pub(crate) link: Link,
+    /// The process behind the link.
+    pub(crate) child: Option<Shell>,
+}
+
+impl Transport {
+    /// Makes a transport of one socket.
+    fn of_socket(socket: OwnedFd, child: Option<Shell>) -> Result<Self, ClientError> {
+        let writer = socket.try_clone().map_err(ClientError::socket("clone the socket"))?;
+        let link = Link::from_fds(socket, writer).map_err(ClientError::socket("prepare the socket"))?;
+        Ok(Self { link, child })
+    }
+}

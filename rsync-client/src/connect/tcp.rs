@@ -1,0 +1,135 @@
+//! Direct TCP connections to a daemon (spec 01 §1.2).
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use bstr::{BString, ByteSlice};
+use rsync_engine::SocketOption;
+use rsync_proto::options::AddressFamily;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::Transport;
+use super::proxy::Proxy;
+use crate::ClientError;
+
+/// How a TCP connection is made.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TcpOptions {
+    /// Addresses of this family only.
+    pub(crate) family: AddressFamily,
+    /// Local address to bind.
+    pub(crate) bind: Option<BString>,
+    /// Longest wait for one address.
+    pub(crate) timeout: Option<Duration>,
+    /// Applied before connecting.
+    pub(crate) socket_options: Vec<SocketOption>,
+    /// Goes through this proxy.
+    pub(crate) proxy: Option<Proxy>,
+}
+
+/// Connects to the first address of `host` that answers, or through the proxy.
+pub(crate) fn connect_tcp(host: &[u8], port: u16, options: &TcpOptions) -> Result<Transport, ClientError> {
+    let socket = match &options.proxy {
+        None => connect_any(host, port, options)?,
+        Some(proxy) => {
+            let request = proxy.request(host, port)?;
+            let mut socket = connect_any(&proxy.host, proxy.port, options)?;
+            proxy.ask(&mut socket, &request)?;
+            socket
+        }
+    };
+    Transport::of_socket(socket.into(), None)
+}
+
+fn connect_any(host: &[u8], port: u16, options: &TcpOptions) -> Result<Socket, ClientError> {
+    let mut failures = Vec::new();
+    for address in resolve(host, port, options.family)? {
+        match connect_one(address, options) {
+            Ok(socket) => return Ok(socket),
+            Err(error) if options.timeout.is_some() && error.kind() == io::ErrorKind::TimedOut => {
+                return Err(ClientError::ConnectTimeout { host: host.into() });
+            }
+            Err(error) => failures.push((address.ip(), error)),
+        }
+    }
+    Err(ClientError::Connect { host: host.into(), failures })
+}
+
+fn connect_one(address: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    for option in &options.socket_options {
+        // What the system refuses was never promised; the connection works without.
+        let _ = option.apply(&socket);
+    }
+    if let Some(bind) = &options.bind {
+        let family = if address.is_ipv4() { AddressFamily::V4 } else { AddressFamily::V6 };
+        let local = resolve(bind, 0, family).map_err(io::Error::other)?;
+        let local = local.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        socket.bind(&(*local).into())?;
+    }
+    match options.timeout {
+        Some(timeout) => socket.connect_timeout(&address.into(), timeout)?,
+        None => socket.connect(&address.into())?,
+    }
+    Ok(socket)
+}
+
+fn resolve(host: &[u8], port: u16, family: AddressFamily) -> Result<Vec<SocketAddr>, ClientError> {
+    let failed = |reason: String| ClientError::Resolve { host: host.into(), port, reason };
+    let name = host.to_str().map_err(|_| failed("Name or service not known".into()))?;
+    let found = (name, port).to_socket_addrs().map_err(|error| failed(resolver_text(&error)))?;
+    let wanted: Vec<SocketAddr> = found
+        .filter(|address| match family {
+            AddressFamily::Any => true,
+            AddressFamily::V4 => address.is_ipv4(),
+            AddressFamily::V6 => address.is_ipv6(),
+        })
+        .collect();
+    if wanted.is_empty() {
+        return Err(failed("Address family for hostname not supported".into()));
+    }
+    Ok(wanted)
+}
+
+/// The resolver's own words, without what the standard library puts in front.
+fn resolver_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(": ").map_or(text.clone(), |(_, reason)| reason.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_refused_connection_names_every_address() {
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("port").port();
+        let error = connect_tcp(b"127.0.0.1", port, &TcpOptions::default()).expect_err("nobody listens");
+        assert_eq!(
+            error.to_string(),
+            "rsync: [Client] failed to connect to 127.0.0.1 (127.0.0.1): Connection refused (111)"
+        );
+        assert_eq!(error.exit_code().code(), 10);
+    }
+
+    #[test]
+    fn an_unknown_host_is_a_resolver_error() {
+        let error = connect_tcp(b"no.such.host.invalid", 1, &TcpOptions::default()).expect_err("unknown");
+        assert!(error.to_string().starts_with("rsync: getaddrinfo: no.such.host.invalid 1: "), "{error}");
+    }
+
+    #[test]
+    fn the_address_family_and_the_local_address_are_obeyed() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
+        let port = listener.local_addr().expect("address").port();
+        let v6 = TcpOptions { family: AddressFamily::V6, ..TcpOptions::default() };
+        connect_tcp(b"127.0.0.1", port, &v6).expect_err("no IPv6 address");
+        let bound = TcpOptions { bind: Some("127.0.0.3".into()), ..TcpOptions::default() };
+        let _transport = connect_tcp(b"127.0.0.1", port, &bound).expect("connects");
+        let (_, from) = listener.accept().expect("accepts");
+        assert_eq!(from.ip().to_string(), "127.0.0.3");
+    }
+}
