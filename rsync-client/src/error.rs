@@ -8,6 +8,9 @@ use bstr::BString;
 use rsync_engine::EngineError;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::options::OptionError;
+use rsync_proto::session::{EarlyInputTooLong, GreetingError, NoCommonDigest, SetupError};
+
+use crate::password::PasswordError;
 
 /// A failure of a whole client call; failures of single files are events, and show in the exit code of
 /// the [`TransferReport`](crate::TransferReport).
@@ -72,6 +75,67 @@ pub enum ClientError {
         /// What the system said.
         source: io::Error,
     },
+    /// What is no endpoint of another machine was given as one.
+    #[error("{path} is no remote endpoint")]
+    NotRemote {
+        /// The text.
+        path: BString,
+    },
+    /// A file that the options name cannot be read.
+    #[error("failed to open {path}: {source}")]
+    Read {
+        /// The file.
+        path: BString,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The daemon went silent.
+    #[error("{text}")]
+    NoLine {
+        /// The C rsync's text.
+        text: &'static str,
+    },
+    /// The daemon's first line is no greeting.
+    #[error(transparent)]
+    Greeting(#[from] GreetingError),
+    /// No digest for the password is known to both ends.
+    #[error(transparent)]
+    Digest(#[from] NoCommonDigest),
+    /// The early input is too long.
+    #[error(transparent)]
+    EarlyInput(#[from] EarlyInputTooLong),
+    /// There is no password.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The daemon refuses.
+    #[error("{line}")]
+    Refused {
+        /// Its line, which begins with `@ERROR`.
+        line: BString,
+    },
+    /// A daemon's path names no module.
+    #[error("ERROR: The remote path must start with a module name{}", if *over_shell { "" } else { " not a /" })]
+    NoModule {
+        /// The daemon would have been reached through a remote shell.
+        over_shell: bool,
+    },
+    /// The two ends cannot agree.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The remote shell failed after everything else went well.
+    #[error("the remote shell ended with exit code {}", code.code())]
+    Shell {
+        /// Its exit status.
+        code: ExitCode,
+    },
+    /// The call failed, and the remote shell with a greater exit status.
+    #[error("{error}")]
+    ShellFailed {
+        /// The shell's exit status.
+        code: ExitCode,
+        /// How the call failed.
+        error: Box<ClientError>,
+    },
     /// The transfer ended early.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -94,6 +158,15 @@ impl ClientError {
             Self::ConnectTimeout { .. } => ExitCode::CONNECT_TIMEOUT,
             Self::ShellQuote { .. } | Self::HostDash => ExitCode::SYNTAX,
             Self::Spawn { .. } => ExitCode::IPC,
+            Self::NotRemote { .. } => ExitCode::SYNTAX,
+            Self::Shell { code } | Self::ShellFailed { code, .. } => *code,
+            Self::Read { .. } => ExitCode::FILE_IO,
+            Self::NoLine { .. } | Self::Refused { .. } | Self::NoModule { .. } => ExitCode::START_CLIENT,
+            Self::Setup(error) => error.exit_code(),
+            Self::Greeting(error) => error.exit_code(),
+            Self::Digest(error) => error.exit_code(),
+            Self::EarlyInput(error) => error.exit_code(),
+            Self::Password(error) => error.exit_code(),
             Self::Engine(error) => error.exit_code(),
         }
     }

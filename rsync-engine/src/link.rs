@@ -77,6 +77,12 @@ impl LinkControl {
         self.shared.aborted.load(Ordering::SeqCst)
     }
 
+    /// Whether both control one link.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Sets the I/O timeout (`--timeout`); `None` waits for ever.
     pub fn set_timeout(&self, timeout: Option<Duration>) {
         let millis = timeout.map_or(0, |time| time.as_millis() as u64);

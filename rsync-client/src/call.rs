@@ -1,0 +1,76 @@
+//! One call over one connection: cancellation, timeout, and the fate of the process behind it.
+
+use std::time::Duration;
+
+use rsync_engine::Connection;
+use rsync_proto::exit::ExitCode;
+use rsync_proto::options::{Remote, RemoteKind};
+use rsync_proto::session::parse_listing_line;
+
+use crate::ClientError;
+use crate::client::{Client, parse_remote};
+use crate::connect::Transport;
+use crate::report::Module;
+
+impl Client {
+    /// The modules a daemon lists, in its order. `endpoint` is `host::` or `rsync://host/`; a path is ignored.
+    ///
+    /// # Errors
+    /// What prevents the connection, or the daemon's refusal.
+    pub fn list_modules(&self, endpoint: impl AsRef<[u8]>) -> Result<Vec<Module>, ClientError> {
+        let (remote, path) = parse_remote(endpoint.as_ref())?;
+        if remote.kind != RemoteKind::Daemon {
+            return Err(ClientError::NotRemote { path });
+        }
+        self.list_modules_of(&remote)
+    }
+
+    /// Like [`Client::list_modules`], of a daemon that is parsed already.
+    ///
+    /// # Errors
+    /// What prevents the connection, or the daemon's refusal.
+    pub fn list_modules_of(&self, remote: &Remote) -> Result<Vec<Module>, ClientError> {
+        let transport = self.connect_daemon(remote)?;
+        let (modules, code) = self.call(transport, |mut connection| {
+            let mut modules = Vec::new();
+            self.log_in(&mut connection, remote, b"", |line| {
+                if let Some((name, comment)) = parse_listing_line(line) {
+                    modules.push(Module { name: name.into(), comment: comment.into() });
+                }
+            })?;
+            Ok((modules, ExitCode::OK))
+        })?;
+        if code != ExitCode::OK {
+            return Err(ClientError::Shell { code });
+        }
+        Ok(modules)
+    }
+
+    /// Runs `session`, which answers a value and its exit code, over a connection of its own. The status
+    /// of a remote shell raises the code of the answer or of the error.
+    pub(crate) fn call<T>(
+        &self,
+        transport: Transport,
+        session: impl FnOnce(Connection) -> Result<(T, ExitCode), ClientError>,
+    ) -> Result<(T, ExitCode), ClientError> {
+        let Transport { link, child } = transport;
+        let control = link.control.clone();
+        let _guard = self.cancel.watch(&control);
+        if self.options.timeout > 0 {
+            control.set_timeout(Some(Duration::from_secs(self.options.timeout.into())));
+        }
+        match (session(Connection::new(link)), child) {
+            (result, None) => result,
+            (Ok((value, own)), Some(child)) => Ok((value, child.finish(own, false))),
+            (Err(error), Some(child)) => {
+                let own = error.exit_code();
+                let code = child.finish(own, true);
+                Err(if code == own {
+                    error
+                } else {
+                    ClientError::ShellFailed { code, error: Box::new(error) }
+                })
+            }
+        }
+    }
+}

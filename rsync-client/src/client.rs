@@ -1,0 +1,253 @@
+//! The client: what it is set up with, and how it reaches an endpoint.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bstr::{BString, ByteSlice};
+use rsync_engine::{LinkControl, SocketOption};
+use rsync_proto::options::{Operand, Remote, RemoteKind, TransferOptions};
+use rsync_proto::text::{Event, EventSink, Topic};
+
+use crate::connect::{
+    Proxy, ShellCommand, TcpOptions, Transport, connect_program, connect_tcp, default_blocking_io,
+};
+use crate::password::AskPassword;
+use crate::{ClientEnvironment, ClientError};
+
+/// Port of a daemon where nothing else is said.
+const DAEMON_PORT: u16 = 873;
+
+/// Talks to rsync daemons and, through remote shells, to other rsyncs.
+///
+/// Every call makes a connection of its own. All calls block; [`AsyncClient`](crate::AsyncClient) does not.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) options: Arc<TransferOptions>,
+    pub(crate) environment: Arc<ClientEnvironment>,
+    pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) password: Option<AskPassword>,
+    pub(crate) cancel: CancelHandle,
+}
+
+/// Sets up a [`Client`].
+pub struct ClientBuilder {
+    options: TransferOptions,
+    environment: ClientEnvironment,
+    events: Arc<dyn EventSink>,
+    password: Option<AskPassword>,
+    cancel: CancelHandle,
+}
+
+/// Takes nothing.
+struct Silent;
+
+impl EventSink for Silent {
+    fn wants(&self, _: Topic) -> bool {
+        false
+    }
+
+    fn emit(&self, _: Event<'_>) {}
+}
+
+impl Client {
+    /// A client with default options, no environment and nobody listening.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder {
+            options: TransferOptions::default(),
+            environment: ClientEnvironment::default(),
+            events: Arc::new(Silent),
+            password: None,
+            cancel: CancelHandle::default(),
+        }
+    }
+
+    /// Ends the calls of this client and its clones from any thread.
+    #[must_use]
+    pub fn canceller(&self) -> CancelHandle {
+        self.cancel.clone()
+    }
+
+    /// Connects to a daemon, by whatever way the options say.
+    pub(crate) fn connect_daemon(&self, remote: &Remote) -> Result<Transport, ClientError> {
+        let options = &self.options;
+        if options.rsh.is_some() {
+            let mut command = self.shell_command(remote)?;
+            command.args(["--server", "--daemon", "."].map(BString::from));
+            let port = remote.port.map_or(options.port, i32::from).to_string();
+            return self.spawn(&command, &[("RSYNC_PORT", &port)]);
+        }
+        if let Some(program) = &self.environment.connect_program {
+            let shell = self.environment.shell.as_ref().map_or(&b"/bin/sh"[..], |shell| shell);
+            return connect_program(program, shell, &remote.host);
+        }
+        let configured = u16::try_from(options.port).unwrap_or(0);
+        let port = [remote.port.unwrap_or(0), configured].into_iter().find(|&port| port != 0);
+        let (socket_options, _) =
+            SocketOption::parse_list(options.sockopts.as_ref().map_or(b"", |list| list));
+        let tcp = TcpOptions {
+            family: options.family,
+            bind: options.address.clone(),
+            timeout: (options.contimeout > 0).then(|| Duration::from_secs(options.contimeout.into())),
+            socket_options,
+            proxy: self.environment.proxy.as_ref().map(|text| Proxy::parse(text)).transpose()?,
+        };
+        connect_tcp(&remote.host, port.unwrap_or(DAEMON_PORT), &tcp)
+    }
+
+    /// Starts a server through the remote shell, with these words behind the program's name.
+    pub(crate) fn connect_shell(
+        &self,
+        remote: &Remote,
+        words: impl IntoIterator<Item = BString>,
+    ) -> Result<Transport, ClientError> {
+        let mut command = self.shell_command(remote)?;
+        command.args(words);
+        self.spawn(&command, &[])
+    }
+
+    fn shell(&self) -> &[u8] {
+        let named = self.options.rsh.as_ref().or(self.environment.rsh.as_ref());
+        named.map_or(b"ssh", |shell| shell)
+    }
+
+    fn shell_command(&self, remote: &Remote) -> Result<ShellCommand, ClientError> {
+        ShellCommand::new(
+            self.shell(),
+            remote.user.as_ref().map(|user| user.as_bytes()),
+            self.options.family,
+            &remote.host,
+            self.options.rsync_path.as_ref().map_or(b"rsync", |path| path),
+            remote.kind == RemoteKind::Daemon,
+        )
+    }
+
+    fn spawn(&self, command: &ShellCommand, variables: &[(&str, &str)]) -> Result<Transport, ClientError> {
+        let blocking = self.options.blocking_io.unwrap_or_else(|| default_blocking_io(self.shell()));
+        command.spawn(variables, blocking)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    /// What transfers shall do, and how connections are made.
+    #[must_use]
+    pub fn options(mut self, options: TransferOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Proxy, shells, user, password: see [`ClientEnvironment::from_env`].
+    #[must_use]
+    pub fn environment(mut self, environment: ClientEnvironment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Who takes the events of all calls.
+    #[must_use]
+    pub fn events(mut self, events: Arc<dyn EventSink>) -> Self {
+        self.events = events;
+        self
+    }
+
+    /// Who is asked for a daemon's password, where neither a file nor the environment gives one.
+    #[must_use]
+    pub fn ask_password(mut self, ask: AskPassword) -> Self {
+        self.password = Some(ask);
+        self
+    }
+
+    /// Uses a handle that exists already, to end several clients at once.
+    #[must_use]
+    pub fn canceller(mut self, cancel: CancelHandle) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn build(self) -> Client {
+        Client {
+            options: Arc::new(self.options),
+            environment: Arc::new(self.environment),
+            events: self.events,
+            password: self.password,
+            cancel: self.cancel,
+        }
+    }
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Ends the calls of a client; clones end the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct CancelHandle {
+    state: Arc<Mutex<CancelState>>,
+}
+
+#[derive(Debug, Default)]
+struct CancelState {
+    cancelled: bool,
+    links: Vec<LinkControl>,
+}
+
+impl CancelHandle {
+    /// Ends every running call, and every later one as soon as it is connected.
+    pub fn cancel(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.cancelled = true;
+        for link in state.links.drain(..) {
+            link.abort();
+        }
+    }
+
+    /// Whether [`CancelHandle::cancel`] was called.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).cancelled
+    }
+
+    /// Lets the handle end `link` until the guard is dropped.
+    pub(crate) fn watch(&self, link: &LinkControl) -> CancelGuard {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.cancelled {
+            link.abort();
+        }
+        state.links.push(link.clone());
+        CancelGuard { handle: self.clone(), link: link.clone() }
+    }
+}
+
+/// Forgets a link when the call that used it ends.
+#[derive(Debug)]
+pub(crate) struct CancelGuard {
+    handle: CancelHandle,
+    link: LinkControl,
+}
+
+impl Drop for CancelGuard {
+    fn drop(&mut self) {
+        let mut state = self.handle.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = state.links.iter().position(|link| link.is_same(&self.link)) {
+            state.links.swap_remove(at);
+        }
+    }
+}
+
+/// Reads an endpoint such as `host:path`, `host::module/path` or `rsync://host/module/path`.
+pub(crate) fn parse_remote(text: &[u8]) -> Result<(Remote, BString), ClientError> {
+    match Operand::parse(text)? {
+        Operand::Remote(remote, path) => Ok((remote, path)),
+        Operand::Local(path) => Err(ClientError::NotRemote { path }),
+    }
+}
