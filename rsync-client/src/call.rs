@@ -5,7 +5,8 @@ use std::time::Duration;
 use rsync_engine::Connection;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::options::{Remote, RemoteKind};
-use rsync_proto::session::parse_listing_line;
+use rsync_proto::session::{ConnectProxy, parse_listing_line};
+use rsync_proto::wire::{NeedsInput, WireError};
 
 use crate::ClientError;
 use crate::client::{Client, parse_remote};
@@ -31,7 +32,8 @@ impl Client {
     /// What prevents the connection, or the daemon's refusal.
     pub fn list_modules_of(&self, remote: &Remote) -> Result<Vec<Module>, ClientError> {
         let transport = self.connect_daemon(remote)?;
-        let (modules, code) = self.call(transport, |mut connection| {
+        // A daemon over a remote shell ends a listing with a status of 255, which means nothing.
+        let (modules, _) = self.call(transport, |mut connection| {
             let mut modules = Vec::new();
             self.log_in(&mut connection, remote, b"", |line| {
                 if let Some((name, comment)) = parse_listing_line(line) {
@@ -40,9 +42,6 @@ impl Client {
             })?;
             Ok((modules, ExitCode::OK))
         })?;
-        if code != ExitCode::OK {
-            return Err(ClientError::Shell { code });
-        }
         Ok(modules)
     }
 
@@ -53,13 +52,18 @@ impl Client {
         transport: Transport,
         session: impl FnOnce(Connection) -> Result<(T, ExitCode), ClientError>,
     ) -> Result<(T, ExitCode), ClientError> {
-        let Transport { link, child } = transport;
+        let Transport { link, child, proxy_request } = transport;
         let control = link.control.clone();
         let _guard = self.cancel.watch(&control);
         if self.options.timeout > 0 {
             control.set_timeout(Some(Duration::from_secs(self.options.timeout.into())));
         }
-        match (session(Connection::new(link)), child) {
+        let mut connection = Connection::new(link);
+        if let Some(request) = proxy_request {
+            connection.write(&request)?;
+            pass_proxy(&mut connection)?;
+        }
+        match (session(connection), child) {
             (result, None) => result,
             (Ok((value, own)), Some(child)) => Ok((value, child.finish(own, false))),
             (Err(error), Some(child)) => {
@@ -73,4 +77,16 @@ impl Client {
             }
         }
     }
+}
+
+/// Reads the proxy's answer; what follows is the daemon's.
+fn pass_proxy(connection: &mut Connection) -> Result<(), ClientError> {
+    let answer = connection.decode(|input| match ConnectProxy::response(input) {
+        Err(error) => match error.missing() {
+            Some(missing) => Err(WireError::Incomplete { missing }),
+            None => Ok(Err(error)),
+        },
+        answer => Ok(answer),
+    })?;
+    Ok(answer?)
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use bstr::{BString, ByteSlice};
 use rsync_engine::{LinkControl, SocketOption};
 use rsync_proto::options::{Operand, Remote, RemoteKind, TransferOptions};
+use rsync_proto::session::ConnectProxy;
 use rsync_proto::text::{Event, EventSink, Topic};
 
 use crate::connect::{
-    Proxy, ShellCommand, TcpOptions, Transport, connect_program, connect_tcp, default_blocking_io,
+    ShellCommand, TcpOptions, Transport, connect_program, connect_tcp, default_blocking_io,
 };
 use crate::password::AskPassword;
 use crate::{ClientEnvironment, ClientError};
@@ -90,7 +91,7 @@ impl Client {
             bind: options.address.clone(),
             timeout: (options.contimeout > 0).then(|| Duration::from_secs(options.contimeout.into())),
             socket_options,
-            proxy: self.environment.proxy.as_ref().map(|text| Proxy::parse(text)).transpose()?,
+            proxy: self.environment.proxy.as_ref().map(|text| ConnectProxy::parse(text)).transpose()?,
         };
         connect_tcp(&remote.host, port.unwrap_or(DAEMON_PORT), &tcp)
     }

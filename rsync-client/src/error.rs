@@ -8,7 +8,7 @@ use bstr::BString;
 use rsync_engine::EngineError;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::options::OptionError;
-use rsync_proto::session::{EarlyInputTooLong, GreetingError, NoCommonDigest, SetupError};
+use rsync_proto::session::{ConnectProxyError, EarlyInputTooLong, GreetingError, NoCommonDigest, SetupError};
 
 use crate::password::PasswordError;
 
@@ -44,12 +44,12 @@ pub enum ClientError {
         /// Name of the host.
         host: BString,
     },
-    /// A proxy or a connect program cannot be used.
-    #[error("{text}")]
-    Proxy {
-        /// The C rsync's text.
-        text: String,
-    },
+    /// The proxy cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ConnectProxyError),
+    /// The host's name shall not be put into a command line.
+    #[error("unsafe host characters for RSYNC_CONNECT_PROG")]
+    UnsafeHost,
     /// A socket operation failed.
     #[error("failed to {action}: {source}")]
     Socket {
@@ -152,9 +152,11 @@ impl ClientError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Options(error) => error.exit_code(),
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Proxy { .. } | Self::Socket { .. } => {
-                ExitCode::SOCKET_IO
-            }
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Proxy(_)
+            | Self::UnsafeHost
+            | Self::Socket { .. } => ExitCode::SOCKET_IO,
             Self::ConnectTimeout { .. } => ExitCode::CONNECT_TIMEOUT,
             Self::ShellQuote { .. } | Self::HostDash => ExitCode::SYNTAX,
             Self::Spawn { .. } => ExitCode::IPC,

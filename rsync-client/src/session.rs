@@ -8,7 +8,6 @@ use rsync_proto::session::{
     AlgorithmVariables, ClientSetup, Entry, Negotiated, Progress, put_daemon_arguments,
     put_secluded_arguments,
 };
-use rsync_proto::wire::{NeedsInput, WireError};
 
 use crate::ClientError;
 use crate::client::Client;
@@ -90,14 +89,7 @@ impl Client {
         };
         let mut setup = ClientSetup::new(entry, options, direction == Direction::Pull, &variables)?;
         loop {
-            let progress = connection.decode(|input| match setup.advance(input) {
-                Err(error) => match error.missing() {
-                    Some(missing) => Err(WireError::Incomplete { missing }),
-                    None => Ok(Err(error)),
-                },
-                progress => Ok(progress),
-            })?;
-            match progress? {
+            match connection.decode(|input| setup.advance(input))? {
                 Progress::Write(bytes) => connection.write(&bytes)?,
                 Progress::Done(negotiated) => return Ok(Agreed { connection, negotiated: *negotiated }),
             }

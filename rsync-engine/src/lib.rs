@@ -25,5 +25,5 @@ pub use link::{Link, LinkControl};
 pub use outgoing::Outgoing;
 pub use send::{Agreed, ListWire, Lists, SendReport, SendSetup, send};
 pub use session::{Counters, ErrorState, Session};
-pub use voice::ServerVoice;
 pub use socket_options::SocketOption;
+pub use voice::ServerVoice;

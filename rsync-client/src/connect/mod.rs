@@ -3,7 +3,6 @@
 //! Every way ends in a [`Transport`]: a link for the engine, and the child process behind it if any.
 
 mod program;
-mod proxy;
 mod shell;
 mod tcp;
 
@@ -14,7 +13,6 @@ use rsync_engine::Link;
 use crate::ClientError;
 
 pub(crate) use program::connect_program;
-pub(crate) use proxy::Proxy;
 pub(crate) use shell::{ShellCommand, default_blocking_io};
 pub(crate) use tcp::{TcpOptions, connect_tcp};
 
@@ -27,6 +25,8 @@ pub(crate) struct Transport {
     pub(crate) link: Link,
     /// The process behind the link.
     pub(crate) child: Option<Shell>,
+    /// What the proxy at the other end is asked before the link leads to the daemon.
+    pub(crate) proxy_request: Option<Vec<u8>>,
 }
 
 impl Transport {
@@ -34,6 +34,6 @@ impl Transport {
     fn of_socket(socket: OwnedFd, child: Option<Shell>) -> Result<Self, ClientError> {
         let writer = socket.try_clone().map_err(ClientError::socket("clone the socket"))?;
         let link = Link::from_fds(socket, writer).map_err(ClientError::socket("prepare the socket"))?;
-        Ok(Self { link, child })
+        Ok(Self { link, child, proxy_request: None })
     }
 }

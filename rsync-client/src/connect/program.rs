@@ -35,7 +35,7 @@ fn expand(command: &[u8], host: &[u8]) -> Result<Vec<u8>, ClientError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:%+~-".contains(&byte);
     let safe_start = host.first().is_some_and(|first| !b"-+~%".contains(first));
     if !safe_start || !host.bytes().all(plain) {
-        return Err(ClientError::Proxy { text: "unsafe host characters for RSYNC_CONNECT_PROG".to_owned() });
+        return Err(ClientError::UnsafeHost);
     }
     let mut expanded = Vec::new();
     let mut rest = command;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use bstr::{BString, ByteSlice};
 use rsync_engine::SocketOption;
 use rsync_proto::options::AddressFamily;
+use rsync_proto::session::{ConnectProxy, ConnectProxyError};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Transport;
-use super::proxy::Proxy;
 use crate::ClientError;
 
 /// How a TCP connection is made.
@@ -25,21 +25,18 @@ pub(crate) struct TcpOptions {
     /// Applied before connecting.
     pub(crate) socket_options: Vec<SocketOption>,
     /// Goes through this proxy.
-    pub(crate) proxy: Option<Proxy>,
+    pub(crate) proxy: Option<ConnectProxy>,
 }
 
 /// Connects to the first address of `host` that answers, or through the proxy.
 pub(crate) fn connect_tcp(host: &[u8], port: u16, options: &TcpOptions) -> Result<Transport, ClientError> {
-    let socket = match &options.proxy {
-        None => connect_any(host, port, options)?,
-        Some(proxy) => {
-            let request = proxy.request(host, port)?;
-            let mut socket = connect_any(&proxy.host, proxy.port, options)?;
-            proxy.ask(&mut socket, &request)?;
-            socket
-        }
+    let Some(proxy) = &options.proxy else {
+        return Transport::of_socket(connect_any(host, port, options)?.into(), None);
     };
-    Transport::of_socket(socket.into(), None)
+    let request = proxy.request(host, port)?;
+    let proxy_port = proxy.port.to_str().ok().and_then(|port| port.parse().ok());
+    let socket = connect_any(&proxy.host, proxy_port.ok_or(ConnectProxyError::NoPort)?, options)?;
+    Ok(Transport { proxy_request: Some(request), ..Transport::of_socket(socket.into(), None)? })
 }
 
 fn connect_any(host: &[u8], port: u16, options: &TcpOptions) -> Result<Socket, ClientError> {
