@@ -134,10 +134,11 @@ impl IdNames {
         .map(Vec::as_slice)
     }
 
-    /// Records the sender's name for an id, cut at a NUL byte; a later one replaces it.
+    /// Records the sender's name for an id, cut at a NUL byte; a later one replaces it. A name with
+    /// other control characters counts as none.
     pub fn learn(&mut self, owner: Owner, id: u32, name: &[u8]) {
         let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-        if name.is_empty() {
+        if name.is_empty() || name.iter().any(u8::is_ascii_control) {
             return;
         }
         match owner {
