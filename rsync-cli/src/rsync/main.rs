@@ -16,6 +16,9 @@ use rsync_proto::text::{Role, exit_line};
 
 mod console;
 mod facts;
+mod prompt;
+mod run;
+mod signals;
 mod zone;
 
 use facts::FACTS;
@@ -30,7 +33,9 @@ fn run(words: &[BString]) -> ExitCode {
     let clock = LocalClock { now: zone::now(), offset_at: zone::offset_at };
     let environment = Environment::from_variables(clock, variable);
     match options::parse(words, &environment) {
-        Ok(Command::Transfer(_) | Command::SecondList(_) | Command::Daemon(_)) => ExitCode::OK,
+        Ok(Command::Transfer(request)) if request.options.server => ExitCode::OK,
+        Ok(Command::Transfer(request)) => run::transfer(*request),
+        Ok(Command::SecondList(_) | Command::Daemon(_)) => ExitCode::OK,
         Ok(Command::Help) => print(&help(&FACTS)),
         Ok(Command::DaemonHelp) => print(&daemon_help(&FACTS)),
         Ok(Command::Version(json)) => print(&if json { version_json(&FACTS) } else { version(&FACTS) }),

@@ -1,0 +1,96 @@
+//! A client's run: endpoints, log file and signals around one call of the client library.
+
+use std::sync::Arc;
+
+use rsync_client::{Client, ClientEnvironment, ClientError};
+use rsync_engine::EngineError;
+use rsync_proto::exit::ExitCode;
+use rsync_proto::options::{Endpoints, OptionError, RemoteKind, Request, endpoints};
+use rsync_proto::text::{Role, Severity, exit_line};
+
+use crate::console::{Console, open_log};
+use crate::facts::FACTS;
+use crate::{prompt, reject, signals};
+
+/// Carries out a command line.
+pub(crate) fn transfer(request: Request) -> ExitCode {
+    let Request { options, operands, notices } = request;
+    let found = match endpoints(&operands, &options) {
+        Ok(found) => found,
+        Err(error) => return reject(&error, role_of_first(&operands)),
+    };
+    let role = match &found {
+        Endpoints::Pull { .. } => Role::EarlyReceiver,
+        Endpoints::Push { .. } | Endpoints::Local { .. } => Role::Sender,
+    };
+    if let Some(option) = options.unsupported().first() {
+        return reject(&OptionError::Unsupported(format!("{option} is not supported yet")), role);
+    }
+    let log = options.log_file.as_ref().map(open_log);
+    let (log, log_error) = match log {
+        Some(Ok(log)) => (Some(log), None),
+        Some(Err(error)) => (None, Some(error)),
+        None => (None, None),
+    };
+    let console = Arc::new(Console::new(&options, role, log));
+    for notice in notices {
+        console.say(Severity::Info, &notice);
+    }
+    if let Some(error) = log_error {
+        console.say(Severity::Error, &error);
+    }
+    let client = Client::builder()
+        .options(options)
+        .environment(ClientEnvironment::from_env())
+        .events(console.clone())
+        .ask_password(Arc::new(|_| prompt::ask_password()))
+        .build();
+    let canceller = client.canceller();
+    signals::on_termination(move || canceller.cancel());
+    let result = call(&client, found);
+    let code = match result {
+        Ok(code) => code,
+        Err(error) => {
+            if let Some(text) = last_words(&error, role) {
+                console.say(Severity::Error, &text);
+            }
+            error.exit_code()
+        }
+    };
+    console.finish();
+    if let Some(line) = exit_line(code, role, (file!(), line!()), FACTS.version) {
+        console.say(Severity::Error, &line);
+    }
+    code
+}
+
+fn call(client: &Client, found: Endpoints) -> Result<ExitCode, ClientError> {
+    match found {
+        Endpoints::Pull { remote, sources, destination: None }
+            if remote.kind == RemoteKind::Daemon && sources.iter().all(|path| path.is_empty()) =>
+        {
+            client.list_modules_of(&remote).map(|_| ExitCode::OK)
+        }
+        _ => Ok(ExitCode::UNSUPPORTED),
+    }
+}
+
+/// The text of a failure; none where the peer said everything already.
+fn last_words(error: &ClientError, role: Role) -> Option<String> {
+    match error {
+        ClientError::Shell { .. } => None,
+        ClientError::ShellFailed { error, .. } => last_words(error, role),
+        ClientError::Engine(EngineError::PeerExit(_) | EngineError::Cancelled) => None,
+        ClientError::Engine(error) => Some(error.render(role)),
+        error => Some(error.to_string()),
+    }
+}
+
+/// Whom the error line of bad operands names: the direction the first operand asks for.
+fn role_of_first(operands: &[bstr::BString]) -> Role {
+    use rsync_proto::options::Operand;
+    match operands.first().map(|first| Operand::parse(first)) {
+        Some(Ok(Operand::Local(_))) => Role::Sender,
+        _ => Role::EarlyReceiver,
+    }
+}
