@@ -18,7 +18,7 @@ mod socket_options;
 pub mod tree;
 mod voice;
 
-pub use confine::{Dir, DirStack, Stat};
+pub use confine::{Dir, DirStack, Pinned, Stat};
 pub use connection::Connection;
 pub use error::EngineError;
 pub use link::{Link, LinkControl};

@@ -31,7 +31,7 @@ const NAME_MAX: usize = 255;
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 /// Refuses what is not a single component.
-fn component(name: &[u8]) -> io::Result<&[u8]> {
+pub(super) fn component(name: &[u8]) -> io::Result<&[u8]> {
     let single =
         !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/') && !name.contains(&0);
     if single { Ok(name) } else { Err(io::ErrorKind::InvalidInput.into()) }

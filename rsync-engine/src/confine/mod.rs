@@ -4,9 +4,12 @@
 //! components: a [`Dir`] is opened beneath the root without following links, and every operation is
 //! a `*at` call with a single name (design decision 5; spec 10 G3, SEC-002).
 
+#[cfg(test)]
+mod attacks;
 mod dir;
 mod follow;
 mod owner_walk;
+mod pinned;
 mod stack;
 mod stat;
 
@@ -14,5 +17,6 @@ pub use dir::Dir;
 pub(crate) use dir::stat_fd;
 pub(crate) use follow::Reach;
 pub(crate) use owner_walk::open_operator_file;
+pub use pinned::Pinned;
 pub use stack::DirStack;
 pub use stat::Stat;
