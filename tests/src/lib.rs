@@ -1,1 +1,32 @@
-//! End-to-end test harness: real peers, trees, comparison.
+//! The end-to-end harness: trees, real peers, transports that misbehave, and comparison.
+//!
+//! Tests live in `tests/tests`. They run the binaries of `rsync-cli` that lie beside the test executable
+//! (`cargo build -p rsync-cli` makes them) against the C rsync in `/usr/bin/rsync`. A test writes a
+//! [`Tree`], lets a [`Pull`] carry it over, and compares [`Snapshot`]s; what the C pair does on the same
+//! trees is the reference. `E2E_RSYNC` and `E2E_RSYNCD` name other programs to test, which is how the
+//! harness is checked against the C rsync itself.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a harness fails by panicking")]
+
+pub mod daemon;
+pub mod hostile;
+pub mod matrix;
+pub mod mount;
+pub mod outcome;
+pub mod program;
+pub mod proxy;
+pub mod pull;
+pub mod scenario;
+pub mod shell;
+pub mod snapshot;
+pub mod tree;
+pub mod work;
+
+pub use daemon::Daemon;
+pub use outcome::{Outcome, run, run_for};
+pub use program::Side;
+pub use proxy::{Proxy, ProxyPlan};
+pub use pull::{Pull, Transport};
+pub use snapshot::{Compare, Snapshot};
+pub use tree::Tree;
+pub use work::Work;

@@ -1,0 +1,167 @@
+//! A daemon on a free loopback port, stopped with the test.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::program::{Side, is_root};
+use crate::work::Work;
+
+/// One module of a daemon.
+#[derive(Clone, Debug)]
+pub struct Module {
+    name: String,
+    path: PathBuf,
+    lines: Vec<String>,
+}
+
+impl Module {
+    /// A read-only module that changes nothing about names, owners or links.
+    #[must_use]
+    pub fn new(name: &str, path: &Path) -> Self {
+        Self { name: name.to_owned(), path: path.to_owned(), lines: Vec::new() }
+    }
+
+    /// Adds a line of its section; a later line wins.
+    #[must_use]
+    pub fn line(mut self, line: &str) -> Self {
+        self.lines.push(line.to_owned());
+        self
+    }
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    port: u16,
+    work: Work,
+}
+
+impl Daemon {
+    /// Starts one that serves `path` as module `m`.
+    #[must_use]
+    #[track_caller]
+    pub fn serving(side: Side, path: &Path) -> Self {
+        Self::start(side, "", &[Module::new("m", path)])
+    }
+
+    /// Starts one with `globals` before its modules.
+    ///
+    /// # Panics
+    /// If it does not listen within ten seconds.
+    #[must_use]
+    #[track_caller]
+    pub fn start(side: Side, globals: &str, modules: &[Module]) -> Self {
+        let work = Work::new();
+        let config = work.join("rsyncd.conf");
+        fs::write(&config, configuration(&work, globals, modules)).unwrap();
+        // Another test may take the port between our look and the daemon's bind.
+        for _ in 0..5 {
+            let port = free_port();
+            let mut child = spawn(side, &config, port, &work);
+            if wait_for_port(&mut child, port) {
+                return Self { child, port, work };
+            }
+            stop(&mut child);
+        }
+        let log = fs::read_to_string(work.join("output")).unwrap_or_default();
+        panic!("no daemon of {side:?}: {log}");
+    }
+
+    /// The port it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of `path` (starting with a module).
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        url(self.port, path)
+    }
+
+    /// Its log file so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.work.join("log")).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        stop(&mut self.child);
+    }
+}
+
+/// The URL of `path` (starting with a module) at a loopback port.
+#[must_use]
+pub fn url(port: u16, path: &str) -> String {
+    format!("rsync://127.0.0.1:{port}/{path}")
+}
+
+/// A loopback port nobody listened on a moment ago.
+#[must_use]
+pub fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn configuration(work: &Work, globals: &str, modules: &[Module]) -> String {
+    let mut text = format!("log file = {}\n{globals}\n", work.join("log").display());
+    for module in modules {
+        let _ = write!(text, "[{}]\npath = {}\n", module.name, module.path.display());
+        text.push_str("use chroot = no\nread only = yes\nmunge symlinks = no\nnumeric ids = no\n");
+        if is_root() {
+            text.push_str("uid = 0\ngid = 0\n");
+        }
+        for line in &module.lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn spawn(side: Side, config: &Path, port: u16, work: &Work) -> Child {
+    let words = side.daemon();
+    let output = fs::OpenOptions::new().create(true).append(true).open(work.join("output")).unwrap();
+    Command::new(&words[0])
+        .args(&words[1..])
+        .arg("--no-detach")
+        .arg(format!("--config={}", config.display()))
+        .arg(format!("--port={port}"))
+        .arg("--address=127.0.0.1")
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output)
+        .process_group(0)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", words[0].display()))
+}
+
+fn wait_for_port(child: &mut Child, port: u16) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+fn stop(child: &mut Child) {
+    // It and its connections share a process group of their own; it may have ended by itself.
+    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    let _ = child.wait();
+}

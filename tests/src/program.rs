@@ -1,0 +1,69 @@
+//! Which programs the tests run.
+
+use std::path::{Path, PathBuf};
+
+/// One of the two implementations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The C rsync.
+    C,
+    /// The one under test.
+    Ours,
+}
+
+impl Side {
+    /// The program that acts as client and as remote shell server.
+    #[must_use]
+    pub fn rsync(self) -> PathBuf {
+        match self {
+            Self::C => PathBuf::from("/usr/bin/rsync"),
+            Self::Ours => under_test("rsync", "E2E_RSYNC"),
+        }
+    }
+
+    /// The daemon program with the words that make it one.
+    #[must_use]
+    pub fn daemon(self) -> Vec<PathBuf> {
+        match self {
+            Self::C => vec![PathBuf::from("/usr/bin/rsync"), PathBuf::from("--daemon")],
+            Self::Ours => match std::env::var_os("E2E_RSYNCD") {
+                Some(words) => words.to_str().unwrap().split(' ').map(PathBuf::from).collect(),
+                None => vec![under_test("rsyncd", "E2E_RSYNCD")],
+            },
+        }
+    }
+}
+
+/// A helper program of this package.
+#[must_use]
+pub fn helper(name: &str) -> PathBuf {
+    let path = build_directory().join(name);
+    assert!(path.exists(), "{} is missing: cargo build -p rsync-e2e --bins", path.display());
+    path
+}
+
+/// Whether the tests run as root; devices, owners and mounts need it.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn under_test(name: &str, variable: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return PathBuf::from(path);
+    }
+    let path = build_directory().join(name);
+    assert!(path.exists(), "{} is missing: cargo build -p rsync-cli", path.display());
+    path
+}
+
+/// `target/PROFILE`, from the test executable in `target/PROFILE/deps`.
+fn build_directory() -> PathBuf {
+    let executable = std::env::current_exe().unwrap();
+    let directory = executable.parent().unwrap();
+    if directory.ends_with("deps") {
+        directory.parent().unwrap_or(Path::new("/")).to_owned()
+    } else {
+        directory.to_owned()
+    }
+}
