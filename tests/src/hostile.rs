@@ -107,7 +107,7 @@ pub fn pull_from_canned(client: Side, work: &Work, options: &[&str], bytes: &[u8
     let canned = work.join("canned");
     std::fs::write(&canned, bytes).unwrap();
     let shell = work.join("canned-shell");
-    let script = format!("#!/bin/sh\ncat {}\nexec cat >/dev/null\n", canned.display());
+    let script = format!("#!/bin/sh\ncat {}\ncat >/dev/null\n", canned.display());
     std::fs::write(&shell, script).unwrap();
     std::fs::set_permissions(&shell, std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::create_dir_all(work.join("destination")).unwrap();

@@ -6,6 +6,9 @@ use crate::tree::{Tree, random};
 /// The protocols both sides speak.
 pub const PROTOCOLS: [u8; 6] = [27, 28, 29, 30, 31, 32];
 
+/// Bytes of the largest file of [`source`], beyond every buffer of either side.
+pub const LARGE: usize = 1_200_000;
+
 /// The options that fix a protocol and incremental recursion; `None` where the latter does not exist.
 #[must_use]
 pub fn session_options(protocol: u8, incremental: bool) -> Option<Vec<String>> {
@@ -24,7 +27,7 @@ pub fn source() -> Tree {
         .file("small", "hello\n")
         .random("exact-block", 700, 1)
         .random("medium", 100_003, 2)
-        .random("large", 3 << 20, 3)
+        .random("large", LARGE, 3)
         .sparse("sparse", 2 << 20, &[(1 << 20, b"island")])
         .file("sub/file", "in sub")
         .file("sub/deeper/file", "deeper")
@@ -52,7 +55,7 @@ pub fn source() -> Tree {
         .time("medium", 1_234_567_890, 123_456_789)
         .time("sub/file", 86_400, 1)
         .time("link", 1_111_111_111, 222_222_222)
-        .many("many", 150)
+        .many("many", 110)
         .deep("deep", 12);
     if is_root() {
         tree.char_device("null", 1, 3)
@@ -70,8 +73,8 @@ pub fn source() -> Tree {
 pub fn stale_destination() -> Tree {
     let mut medium = random(100_003, 2);
     medium[50_000] ^= 1;
-    let mut large = random(3 << 20, 3);
-    large.splice(1_000_000..1_000_100, b"an insertion".iter().copied());
+    let mut large = random(LARGE, 3);
+    large.splice(400_000..400_100, b"an insertion".iter().copied());
     Tree::new()
         .file("medium", medium)
         .file("large", large)

@@ -192,8 +192,13 @@ impl Pull {
     /// are the same.
     #[track_caller]
     pub fn assert_like_c(&self, compare: Compare) -> Pulled {
+        self.assert_like(&self.clone().between(Side::C, Side::C).run(), compare)
+    }
+
+    /// Carries it out, and fails unless exit code and destination are those of `reference`.
+    #[track_caller]
+    pub fn assert_like(&self, reference: &Pulled, compare: Compare) -> Pulled {
         let pulled = self.run();
-        let reference = self.clone().between(Side::C, Side::C).run();
         assert_eq!(
             pulled.outcome.code,
             reference.outcome.code,
@@ -225,7 +230,8 @@ impl Pull {
         let source = work.join("source");
         let sources = self.sources.iter().enumerate().map(|(index, path)| {
             let host = if index == 0 { "host" } else { "" };
-            format!("{host}:{}/{path}", source.display())
+            // --relative does not copy the part before the lone dot.
+            format!("{host}:{}/./{path}", source.display())
         });
         let mut command = self.command(work, sources);
         match self.transport {

@@ -1,8 +1,13 @@
 //! A remote shell that hands bytes on in small pieces: `e2e-remote-shell PIECE HOST COMMAND...`.
 
-use std::io::{Read, Write};
+#![allow(clippy::unwrap_used, reason = "a helper fails by panicking")]
+
+use std::io::{Error, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -19,19 +24,42 @@ fn main() -> ExitCode {
         return ExitCode::from(126);
     };
     // Standard input may stay open after the child is gone, so nobody waits for this thread.
-    thread::spawn(move || relay(std::io::stdin(), input, piece));
-    relay(output, std::io::stdout(), piece);
+    // Unbuffered, for a byte kept back would be a byte that never comes.
+    let stdin = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned().unwrap());
+    let stdout = std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned().unwrap());
+    thread::spawn(move || relay(stdin, input, piece));
+    relay(output, stdout, piece);
     match child.wait() {
         Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255)),
         Err(_) => ExitCode::from(255),
     }
 }
 
-fn relay(mut from: impl Read, mut to: impl Write, piece: usize) {
+fn relay(mut from: impl Read + AsFd, mut to: impl Write + AsFd, piece: usize) {
     let mut buffer = vec![0; piece.max(1)];
-    while let Ok(read @ 1..) = from.read(&mut buffer) {
-        if to.write_all(&buffer[..read]).and_then(|()| to.flush()).is_err() {
-            return;
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) => read,
+            Err(error) if is_passing(&error, &from, PollFlags::IN) => continue,
+            Err(_) => return,
+        };
+        let mut rest = &buffer[..read];
+        while !rest.is_empty() {
+            match to.write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(error) if is_passing(&error, &to, PollFlags::OUT) => {}
+                Err(_) => return,
+            }
         }
+    }
+}
+
+/// Whether to try again, after waiting for a descriptor that the other program made non-blocking.
+fn is_passing(error: &Error, descriptor: &impl AsFd, event: PollFlags) -> bool {
+    match error.kind() {
+        ErrorKind::WouldBlock => poll(&mut [PollFd::new(descriptor, event)], None).is_ok(),
+        ErrorKind::Interrupted => true,
+        _ => false,
     }
 }

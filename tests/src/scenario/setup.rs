@@ -84,7 +84,7 @@ impl Setup {
                 if path.is_dir() && !path.is_symlink() {
                     self.directories.push((path.clone(), time));
                 }
-                set_mtime(&path, time)?;
+                set_times(&path, None, Some((time as i64, 0)))?;
             }
             "atime" => {
                 let seconds = step[2].as_i64().unwrap();
@@ -161,7 +161,8 @@ fn octal(digits: &[u8]) -> u32 {
 
 fn set_mtime(path: &Path, time: f64) -> io::Result<()> {
     let seconds = time.floor();
-    set_times(path, None, Some((seconds as i64, ((time - seconds) * 1e9).round() as i64)))
+    let time = Some((seconds as i64, ((time - seconds) * 1e9).round() as i64));
+    set_times(path, time, time)
 }
 
 fn set_times(path: &Path, access: Option<(i64, i64)>, modification: Option<(i64, i64)>) -> io::Result<()> {
