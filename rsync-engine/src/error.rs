@@ -6,7 +6,8 @@ use bstr::BString;
 use rsync_proto::delta::TokenError;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::FilterError;
-use rsync_proto::flist::FileListError;
+use rsync_proto::flist::{FileListError, IdMapError};
+use rsync_proto::meta::ChmodError;
 use rsync_proto::phase::{ItemError, LedgerError, PhaseError};
 use rsync_proto::session::{ArgumentError, LineError, SetupError};
 use rsync_proto::sum::SumHeadError;
@@ -87,6 +88,18 @@ pub enum EngineError {
     /// A source argument cannot be sent under its name (exit 1).
     #[error(transparent)]
     Source(#[from] DotDotInName),
+    /// The destination cannot serve; the reason was said (exit 3).
+    #[error("the destination cannot be used")]
+    Refused,
+    /// The other thread of this side ended without saying why.
+    #[error("a part of this process ended unexpectedly")]
+    ReceiverGone,
+    /// `--usermap`, `--groupmap` or `--chown` is wrong (exit 1).
+    #[error(transparent)]
+    IdMap(#[from] IdMapError),
+    /// `--chmod` is wrong (exit 1).
+    #[error(transparent)]
+    Chmod(#[from] ChmodError),
     /// The peer broke a rule of the protocol (exit 2).
     #[error("{text}")]
     Protocol {
@@ -141,6 +154,10 @@ impl EngineError {
             Self::Ledger(error) => error.exit_code(),
             Self::Phase(error) => error.exit_code(),
             Self::Source(_) => ExitCode::SYNTAX,
+            Self::Refused => ExitCode::FILE_SELECT,
+            Self::ReceiverGone => ExitCode::CHILD_TERMINATED,
+            Self::IdMap(error) => error.exit_code(),
+            Self::Chmod(error) => error.exit_code(),
             Self::Protocol { .. } => ExitCode::PROTOCOL,
             Self::Destination { .. } => ExitCode::FILE_SELECT,
             Self::FileIo { .. } => ExitCode::FILE_IO,

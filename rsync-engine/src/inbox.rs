@@ -67,23 +67,6 @@ impl Inbox {
         }
     }
 
-    /// Hands `take` a piece of at most `limit` bytes of data as it comes, without waiting for more.
-    pub(crate) fn piece<T>(
-        &mut self,
-        sink: &mut dyn MessageSink,
-        limit: usize,
-        take: impl FnOnce(&[u8]) -> T,
-    ) -> Result<(T, usize), EngineError> {
-        while self.demux.payload().is_empty() {
-            self.fill(1, sink)?;
-        }
-        let payload = self.demux.payload();
-        let count = payload.len().min(limit);
-        let value = take(&payload[..count]);
-        self.demux.consume(count);
-        Ok((value, count))
-    }
-
     /// Reads until `wanted` bytes of data are at hand.
     fn fill(&mut self, wanted: usize, sink: &mut dyn MessageSink) -> Result<(), EngineError> {
         while !self.advance(wanted, sink)? {

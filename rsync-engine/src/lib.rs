@@ -5,12 +5,17 @@
 
 mod confine;
 mod connection;
+mod destination;
 mod error;
+mod generate;
 mod inbox;
 mod link;
+mod meta;
 mod outbox;
 mod outgoing;
+mod partial;
 mod rate;
+mod receive;
 pub mod scan;
 mod send;
 mod session;
@@ -23,6 +28,7 @@ pub use connection::Connection;
 pub use error::EngineError;
 pub use link::{Link, LinkControl};
 pub use outgoing::Outgoing;
+pub use receive::{ReceiveReport, ReceiveSetup, receive};
 pub use send::{Agreed, ListWire, Lists, SendReport, SendSetup, send};
 pub use session::{Counters, ErrorState, Session};
 pub use socket_options::SocketOption;

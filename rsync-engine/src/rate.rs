@@ -7,7 +7,7 @@ const SHORTEST_SLEEP_MICROS: i64 = 100_000;
 
 /// Limits a writer to a number of KiB per second, with the C rsync's integer arithmetic.
 #[derive(Debug)]
-pub struct RateLimit {
+pub(crate) struct RateLimit {
     kib_per_second: i64,
     /// Bytes written and not yet slept for; negative after a sleep that took too long.
     debt: i64,
@@ -17,19 +17,19 @@ pub struct RateLimit {
 impl RateLimit {
     /// A limit of `kib_per_second` KiB (1024 bytes) each second.
     #[must_use]
-    pub fn new(kib_per_second: u32) -> Self {
+    pub(crate) fn new(kib_per_second: u32) -> Self {
         Self { kib_per_second: i64::from(kib_per_second.max(1)), debt: 0, last: None }
     }
 
     /// The largest write allowed, in bytes.
     #[must_use]
-    pub fn max_write(&self) -> usize {
+    pub(crate) fn max_write(&self) -> usize {
         (128 * self.kib_per_second as usize).max(512)
     }
 
     /// Accounts for `written` bytes and answers how long to sleep before the next write, if at all.
     /// Call [`RateLimit::slept`] after the sleep.
-    pub fn after_write(&mut self, written: usize, now: Instant) -> Option<Duration> {
+    pub(crate) fn after_write(&mut self, written: usize, now: Instant) -> Option<Duration> {
         self.debt += written as i64;
         if let Some(last) = self.last {
             let elapsed = now.saturating_duration_since(last).as_micros() as i64;
@@ -44,7 +44,7 @@ impl RateLimit {
     }
 
     /// Records that the writer slept from `asleep` to `awake` when `wanted` was asked for.
-    pub fn slept(&mut self, wanted: Duration, asleep: Instant, awake: Instant) {
+    pub(crate) fn slept(&mut self, wanted: Duration, asleep: Instant, awake: Instant) {
         let missing = wanted.as_micros() as i64 - (awake - asleep).as_micros() as i64;
         self.debt = missing * self.kib_per_second / 976;
         self.last = Some(awake);

@@ -1,13 +1,19 @@
 //! What every part of one transfer shares: the agreement, the options, the voice and the error state.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rsync_proto::exit::{ExitCode, IoErrorFlags};
-use rsync_proto::options::TransferOptions;
+use rsync_proto::flist::Columns;
+use rsync_proto::options::{Append, MissingArgs, TransferOptions};
 use rsync_proto::session::Negotiated;
-use rsync_proto::text::EventSink;
+use rsync_proto::sum::Checksum;
+use rsync_proto::text::{Event, EventSink, Failure, Message, Role, Severity};
+use rsync_proto::wire::Message as WireMessage;
 
+use crate::EngineError;
 use crate::link::LinkControl;
 use crate::outgoing::Outgoing;
 
@@ -87,6 +93,97 @@ impl Session {
             io_error.insert(IoErrorFlags::DELETE_LIMIT);
         }
         ExitCode::of_run(errors.transfer_error.load(Ordering::Relaxed), io_error)
+    }
+}
+
+impl Session {
+    /// Says one of rsync's fixed texts, if anybody wants it; some decide about the exit code.
+    pub(crate) fn say(&self, message: Message<'_>) {
+        if message.severity() == Severity::TransferError {
+            self.errors.transfer_error();
+        }
+        if self.events.wants(message.topic()) {
+            self.events.emit(Event::Message(message));
+        }
+    }
+
+    /// Says that a system call failed.
+    pub(crate) fn failed(&self, role: Role, failure: Failure<'_>, error: &io::Error) {
+        self.say(Message::failed(role, failure, error.raw_os_error().unwrap_or_default()));
+    }
+
+    /// Whether content always travels whole, without block sums (spec 07 §1).
+    pub(crate) fn sends_whole_files(&self) -> bool {
+        self.negotiated.checksum.transfer == Checksum::None || self.options.whole_file.unwrap_or(false)
+    }
+
+    /// Which fields the entries of file lists have in this session (spec 03 §3).
+    #[must_use]
+    pub fn columns(&self) -> Columns {
+        let options = &self.options;
+        Columns {
+            uid: options.owner,
+            gid: options.group,
+            devices: options.devices,
+            specials: options.specials,
+            links: options.links,
+            hard_links: options.hard_links > 0,
+            acls: options.acls,
+            xattrs: options.xattrs > 0,
+            atimes: options.atimes > 0,
+            crtimes: options.crtimes,
+            checksum: options.checksum.then(|| self.negotiated.checksum.pre_transfer.len()),
+            numeric_ids: options.numeric_ids,
+            relative: options.relative,
+            recurse: options.recurse,
+            delete_missing_args: options.missing_args == MissingArgs::Delete,
+            iconv: options.iconv.is_some(),
+        }
+    }
+}
+
+impl Session {
+    /// Handles a message that only concerns the user or the error state.
+    pub(crate) fn take_message(&self, message: WireMessage) {
+        match message {
+            WireMessage::Text { code, bytes } => {
+                if let Some(severity) = code.severity() {
+                    self.events.emit(Event::PeerText { severity, text: &bytes });
+                    if severity == Severity::TransferError {
+                        self.errors.transfer_error();
+                    }
+                }
+            }
+            WireMessage::Deleted { name, is_dir } => self.events.emit(Event::Deleted { name: &name, is_dir }),
+            WireMessage::IoError(flags) => self.errors.add_io_error(flags),
+            WireMessage::IoTimeout(seconds) => self.adopt_timeout(seconds),
+            _ => {}
+        }
+    }
+
+    /// Takes over a daemon's timeout where it is shorter than our own (spec 02 §3.2).
+    fn adopt_timeout(&self, seconds: i32) {
+        let Ok(seconds @ 1..=86_400) = u64::try_from(seconds) else { return };
+        let theirs = Duration::from_secs(seconds);
+        if self.control.timeout().is_none_or(|ours| ours > theirs) {
+            self.control.set_timeout(Some(theirs));
+        }
+    }
+
+    /// The same before lists are exchanged, where a peer may also leave.
+    pub(crate) fn take_message_or_exit(&self, message: WireMessage) -> Result<(), EngineError> {
+        match message {
+            WireMessage::ErrorExit(code) => Err(EngineError::PeerExit(ExitCode::from_peer(code))),
+            other => {
+                self.take_message(other);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether an appended file's old content is part of its digest (spec 05 §7).
+    pub(crate) fn hashes_appended_prefix(&self) -> bool {
+        self.options.append == Append::Verify || !self.negotiated.is_modern()
     }
 }
 

@@ -8,6 +8,7 @@ mod args;
 mod facts;
 mod files;
 mod links;
+pub(crate) use links::is_unsafe;
 mod lists;
 mod request;
 #[cfg(test)]

@@ -139,14 +139,6 @@ struct Early<'a>(&'a Session);
 
 impl MessageSink for Early<'_> {
     fn message(&mut self, message: Message) -> Result<(), EngineError> {
-        match message {
-            Message::ErrorExit(code) => {
-                Err(EngineError::PeerExit(rsync_proto::exit::ExitCode::from_peer(code)))
-            }
-            other => {
-                self.0.take_message(other);
-                Ok(())
-            }
-        }
+        self.0.take_message_or_exit(message)
     }
 }

@@ -11,7 +11,7 @@ use rsync_proto::phase::{
     DoneReply, ItemAttributes, ItemFlags, PhaseError, SenderPhases, decode_delete_stats,
 };
 use rsync_proto::sum::{SumHead, SumHeadLimits};
-use rsync_proto::text::{Event, Role};
+use rsync_proto::text::Role;
 use rsync_proto::wire::{Message, Ndx, NdxDecoder, varint};
 
 use super::queue::{Item, Queue, Request};
@@ -183,34 +183,5 @@ impl MessageSink for Mail<'_> {
             other => self.session.take_message(other),
         }
         Ok(())
-    }
-}
-
-impl Session {
-    /// Handles a message that only concerns the user or the error state.
-    pub(super) fn take_message(&self, message: Message) {
-        match message {
-            Message::Text { code, bytes } => {
-                if let Some(severity) = code.severity() {
-                    self.events.emit(Event::PeerText { severity, text: &bytes });
-                    if severity == rsync_proto::text::Severity::TransferError {
-                        self.errors.transfer_error();
-                    }
-                }
-            }
-            Message::Deleted { name, is_dir } => self.events.emit(Event::Deleted { name: &name, is_dir }),
-            Message::IoError(flags) => self.errors.add_io_error(flags),
-            Message::IoTimeout(seconds) => self.adopt_timeout(seconds),
-            _ => {}
-        }
-    }
-
-    /// Takes over a daemon's timeout where it is shorter than our own (spec 02 §3.2).
-    fn adopt_timeout(&self, seconds: i32) {
-        let Ok(seconds @ 1..=86_400) = u64::try_from(seconds) else { return };
-        let theirs = Duration::from_secs(seconds);
-        if self.control.timeout().is_none_or(|ours| ours > theirs) {
-            self.control.set_timeout(Some(theirs));
-        }
     }
 }

@@ -51,6 +51,13 @@ impl DirTable {
         segment.get(*place as usize)
     }
 
+    /// The same as a list and the place in it, to be held while the table changes.
+    #[must_use]
+    pub fn holder(&self, number: u32) -> Option<(Arc<Segment>, usize)> {
+        let (segment, place) = self.slots.get(number as usize)?.directory.as_ref()?;
+        Some((Arc::clone(segment), *place as usize))
+    }
+
     /// Whether a list was announced for the directory.
     #[must_use]
     pub fn is_listed(&self, number: u32) -> bool {

@@ -132,6 +132,16 @@ impl FileList {
         }
     }
 
+    /// What [`FileList::get`] finds, as a list and the place in it, to be held while lists change.
+    #[must_use]
+    pub fn holder(&self, index: u32) -> Option<(Arc<Segment>, usize)> {
+        let list = self.list_of(index)?;
+        match list.parent() {
+            Some(parent) if index < list.start() => self.dirs.holder(parent),
+            _ => Some((Arc::clone(list), self.get(index)?.place())),
+        }
+    }
+
     /// The indexes in use, for messages: the first and last of all live lists.
     #[must_use]
     pub fn range(&self) -> Option<(u32, u32)> {

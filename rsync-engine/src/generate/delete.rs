@@ -1,0 +1,412 @@
+//! Deletion of what the sender does not have, in all timings, and making room (spec 07 §9).
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use rsync_proto::exit::IoErrorFlags;
+use rsync_proto::filter::{
+    DirRules, FilterNote, Filters, OpenFailure, RuleFile, RuleFiles, Side, Subject, Verdict,
+};
+use rsync_proto::flist::{EntryFlags, EntryRef, Kind, PathKey, Segment};
+use rsync_proto::options::DeleteTiming;
+use rsync_proto::text::{EntryKind, Event, Failure, KindCounts, Message, Topic};
+
+use super::entry::At;
+use super::run::Generator;
+use crate::EngineError;
+use crate::confine::{Dir, Stat};
+use crate::destination::Destination;
+
+/// Directories nested deeper than this are not descended into.
+const MAX_DEPTH: usize = 1024;
+
+/// What decides about deletions, and what was deleted.
+pub(crate) struct Deleter {
+    filters: Filters,
+    rules: DirRules,
+    counts: KindCounts,
+    /// Deletions skipped because of `--max-delete`.
+    skipped: u64,
+    /// The sender had I/O errors: nothing more is deleted.
+    stopped: bool,
+    /// Decided during the transfer, done at the end (`--delete-delay`): directory, name.
+    delayed: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Content directories seen, for a pass at the end (`--delete-after`).
+    after: Vec<(Arc<Segment>, usize)>,
+    /// The file system that `-x` keeps deletions on.
+    device: Option<u64>,
+}
+
+/// Reads per-directory rule files from the destination.
+struct DestinationRules<'d> {
+    destination: &'d Destination,
+}
+
+impl RuleFiles for DestinationRules<'_> {
+    fn read(&mut self, file: RuleFile<'_>) -> Result<Vec<u8>, OpenFailure> {
+        let refuse = |error: io::Error| OpenFailure { reason: error.to_string() };
+        let RuleFile::PerDirectory { directory, name } = file else {
+            return Err(refuse(io::ErrorKind::NotFound.into()));
+        };
+        let inside = directory.strip_prefix(b"/").unwrap_or(directory);
+        let dir = self.destination.root.open_beneath(inside).map_err(refuse)?;
+        let mut text = Vec::new();
+        dir.open_read(name).and_then(|mut file| file.read_to_end(&mut text)).map_err(refuse)?;
+        Ok(text)
+    }
+
+    fn note(&mut self, _: FilterNote) {}
+}
+
+/// What became of a directory's contents.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Emptied {
+    Yes,
+    No,
+}
+
+impl Deleter {
+    /// Deletes what `filters` do not protect.
+    pub(crate) fn new(filters: Filters) -> Self {
+        let rules = filters.start(b"");
+        Self {
+            filters,
+            rules,
+            counts: KindCounts::default(),
+            skipped: 0,
+            stopped: false,
+            delayed: Vec::new(),
+            after: Vec::new(),
+            device: None,
+        }
+    }
+
+    /// The per-directory rules in effect inside `path`, read from the destination's own rule files.
+    fn rules_in(&mut self, destination: &Destination, path: &[u8]) -> Result<DirRules, EngineError> {
+        if !self.filters.had_dir_merge() {
+            return Ok(self.rules.clone());
+        }
+        let mut files = DestinationRules { destination };
+        let mut rules = self.rules.enter(&self.filters, b"", &mut files)?;
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(slash, _)| slash);
+        for end in ends.chain((!path.is_empty()).then_some(path.len())) {
+            rules = rules.enter(&self.filters, &path[..end], &mut files)?;
+        }
+        Ok(rules)
+    }
+
+    /// What was deleted so far.
+    pub(crate) fn counts(&self) -> KindCounts {
+        self.counts
+    }
+
+    fn count(&mut self, kind: Kind) {
+        let counter = match kind {
+            Kind::Dir => &mut self.counts.dirs,
+            Kind::Symlink => &mut self.counts.symlinks,
+            kind if kind.is_device() => &mut self.counts.devices,
+            kind if kind.is_special() => &mut self.counts.specials,
+            _ => &mut self.counts.files,
+        };
+        *counter += 1;
+    }
+
+    fn total(&self) -> u64 {
+        let counts = &self.counts;
+        counts.files + counts.dirs + counts.symlinks + counts.devices + counts.specials
+    }
+}
+
+impl Generator<'_> {
+    /// When deletions happen, with the version's own default decided.
+    pub(super) fn delete_timing(&self) -> DeleteTiming {
+        match self.session.options.delete {
+            DeleteTiming::Unspecified if self.session.negotiated.is_modern() => DeleteTiming::During,
+            DeleteTiming::Unspecified => DeleteTiming::Before,
+            timing => timing,
+        }
+    }
+
+    /// Whether deletions are carried out after the transfer.
+    pub(super) fn deletes_late(&self) -> bool {
+        matches!(self.delete_timing(), DeleteTiming::Delay | DeleteTiming::After)
+    }
+
+    /// `--delete-before`: a pass over the whole list before anything else.
+    pub(super) fn delete_before(&mut self, list: &Arc<Segment>) -> Result<(), EngineError> {
+        if self.delete_timing() != DeleteTiming::Before {
+            return Ok(());
+        }
+        for entry in list.iter().filter(|entry| entry.is_active() && entry.is_dir()) {
+            let path = entry.path();
+            if let Some(at) = At::new(list, entry.place(), entry.index(), &path) {
+                self.scan(&at, list)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A directory of the list was processed: what `list` does not have in it goes, now or later.
+    pub(super) fn delete_in(&mut self, at: &At<'_>, list: &Arc<Segment>) -> Result<(), EngineError> {
+        match self.delete_timing() {
+            DeleteTiming::During | DeleteTiming::Delay => self.scan(at, list),
+            DeleteTiming::After => {
+                self.deleter.after.push((Arc::clone(at.list), at.entry.place()));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What was left for the end.
+    pub(super) fn delete_late(&mut self) -> Result<(), EngineError> {
+        for (list, place) in std::mem::take(&mut self.deleter.after) {
+            let path = list.get(place).map(EntryRef::path).unwrap_or_default();
+            if let Some(at) = At::new(&list, place, 0, &path) {
+                self.scan(&at, &list)?;
+            }
+        }
+        for (dir_path, name) in std::mem::take(&mut self.deleter.delayed) {
+            self.delete_name(&dir_path, &name)?;
+        }
+        Ok(())
+    }
+
+    /// All deletions are done: says so if a limit stopped some.
+    pub(super) fn end_deletions(&mut self) {
+        if self.deleter.skipped > 0 {
+            self.session.say(Message::DeletionsStopped(self.deleter.skipped));
+            self.session.errors.limit_deletions();
+        }
+    }
+
+    /// Deletes, or notes for later, what the directory has and `list` does not.
+    fn scan(&mut self, at: &At<'_>, list: &Arc<Segment>) -> Result<(), EngineError> {
+        let Some(destination) = self.destination else { return Ok(()) };
+        let content = at.entry.flags().has(EntryFlags::CONTENT_DIR);
+        let nowhere = destination.local_name.is_some() || destination.imagined;
+        let imagined = self.directories.imagines(&[at.path, b"/x"].concat());
+        if !content || nowhere || imagined || self.deleter.stopped || self.directories.skips(at.path) {
+            return Ok(());
+        }
+        let general = self.session.errors.io_error().contains(IoErrorFlags::GENERAL);
+        if general && !self.session.options.ignore_errors {
+            self.session.say(Message::SkippingDeletion);
+            self.deleter.stopped = true;
+            return Ok(());
+        }
+        let dir_path: &[u8] = if at.path == b"." { b"" } else { at.path };
+        let Ok(dir) = self.dirs.dir(dir_path).and_then(Dir::try_clone) else { return Ok(()) };
+        let rules = self.deleter.rules_in(destination, dir_path)?;
+        let (found, _) = self.extraneous(&dir, dir_path, list, &rules, false);
+        for (name, stat) in found {
+            if self.delete_timing() == DeleteTiming::Delay {
+                self.deleter.delayed.push((dir_path.to_vec(), name));
+            } else {
+                self.delete_entry(&dir, dir_path, &name, &stat)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The names in a directory that neither the list nor a filter accounts for, in the order they
+    /// are deleted: that of a list, backwards (spec 07 §9.2); and whether a filter protects some.
+    /// `deleting` says that the directory itself is going, where perishable rules do not count.
+    fn extraneous(
+        &mut self,
+        dir: &Dir,
+        dir_path: &[u8],
+        list: &Segment,
+        rules: &DirRules,
+        deleting: bool,
+    ) -> (Vec<(Vec<u8>, Stat)>, bool) {
+        let names = match dir.names() {
+            Ok(names) => names,
+            Err(error) => {
+                self.report(Failure::Opendir(self.full_path(dir_path)), &error);
+                return (Vec::new(), true);
+            }
+        };
+        let listed = |name: &[u8]| {
+            let key = |is_dir| PathKey { dir: dir_path, base: name, is_dir };
+            list.find(key(false)).is_some() || list.find(key(true)).is_some()
+        };
+        let (mut found, mut protected) = (Vec::new(), false);
+        for name in names.into_iter().filter(|name| !listed(name)) {
+            let Ok(stat) = dir.stat(&name) else { continue };
+            let path = join(dir_path, &name);
+            let subject = Subject::entry(&path, stat.is_dir());
+            let filters = &self.deleter.filters;
+            let decision = match deleting {
+                true => filters.check_while_deleting(rules, subject),
+                false => filters.check(rules, subject, Side::Receiver),
+            };
+            if decision.is_some_and(|decision| decision.verdict == Verdict::Exclude) {
+                protected = true;
+            } else {
+                found.push((name, stat));
+            }
+        }
+        let order = list.order();
+        found.sort_by(|(a, a_stat), (b, b_stat)| {
+            let key = |base, stat: &Stat| PathKey { dir: dir_path, base, is_dir: stat.is_dir() };
+            order.compare(key(b, b_stat), key(a, a_stat))
+        });
+        (found, protected)
+    }
+
+    /// Deletes one name that was decided about earlier.
+    fn delete_name(&mut self, dir_path: &[u8], name: &[u8]) -> Result<(), EngineError> {
+        let Ok(dir) = self.dirs.dir(dir_path).and_then(Dir::try_clone) else { return Ok(()) };
+        match dir.stat(name) {
+            Ok(stat) => self.delete_entry(&dir, dir_path, name, &stat).map(drop),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Deletes one entry, a directory with everything in it that no rule protects.
+    fn delete_entry(
+        &mut self,
+        dir: &Dir,
+        dir_path: &[u8],
+        name: &[u8],
+        stat: &Stat,
+    ) -> Result<Emptied, EngineError> {
+        let path = join(dir_path, name);
+        if self.is_mount_point(stat) {
+            self.session.say(Message::CannotDeleteMountPoint(&path));
+            return Ok(Emptied::No);
+        }
+        if stat.is_dir() && self.empty(dir, name, &path)? == Emptied::No {
+            self.session.say(Message::CannotDeleteNonEmpty(&path));
+            return Ok(Emptied::No);
+        }
+        if !self.may_delete_one_more() {
+            return Ok(Emptied::No);
+        }
+        if !self.session.options.dry_run {
+            let (verb, result) = match stat.is_dir() {
+                true => ("rmdir", dir.rmdir(name)),
+                false => ("unlink", dir.unlink(name)),
+            };
+            match result {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.report(Failure::Delete(verb, &path), &error);
+                    return Ok(Emptied::No);
+                }
+            }
+            if stat.is_dir() {
+                self.dirs.forget();
+            }
+        }
+        self.deleter.count(stat.kind());
+        self.announce_deletion(&path, stat.is_dir());
+        Ok(Emptied::Yes)
+    }
+
+    /// Removes the contents of the directory `name` in `parent`.
+    fn empty(&mut self, parent: &Dir, name: &[u8], path: &[u8]) -> Result<Emptied, EngineError> {
+        let dir = match parent.open_dir(name) {
+            Ok(dir) => dir,
+            Err(error) => {
+                self.report(Failure::Opendir(self.full_path(path)), &error);
+                return Ok(Emptied::No);
+            }
+        };
+        if path.iter().filter(|&&byte| byte == b'/').count() > MAX_DEPTH {
+            return Ok(Emptied::No);
+        }
+        let Some(destination) = self.destination else { return Ok(Emptied::No) };
+        let rules = self.deleter.rules_in(destination, path)?;
+        let nothing = Segment::default();
+        let mut emptied = Emptied::Yes;
+        let (found, protected) = self.extraneous(&dir, path, &nothing, &rules, true);
+        for (child, stat) in found {
+            if self.delete_entry(&dir, path, &child, &stat)? == Emptied::No {
+                emptied = Emptied::No;
+            }
+        }
+        Ok(if protected { Emptied::No } else { emptied })
+    }
+
+    fn is_mount_point(&mut self, stat: &Stat) -> bool {
+        if self.session.options.one_file_system == 0 || !stat.is_dir() {
+            return false;
+        }
+        let device = match self.deleter.device {
+            Some(device) => device,
+            None => {
+                let root = self.destination.map(|destination| destination.root.stat_self());
+                let Some(Ok(root)) = root else { return false };
+                *self.deleter.device.insert(root.dev)
+            }
+        };
+        stat.dev != device
+    }
+
+    /// `--max-delete`: whether another deletion is allowed; one that is not is counted.
+    fn may_delete_one_more(&mut self) -> bool {
+        let limit = self.session.options.max_delete.map(|limit| limit.max(0) as u64);
+        if limit.is_some_and(|limit| self.deleter.total() >= limit) {
+            self.deleter.skipped += 1;
+            return false;
+        }
+        true
+    }
+
+    /// Says that something was deleted; a server's sink tells the client.
+    fn announce_deletion(&self, name: &[u8], is_dir: bool) {
+        if self.session.events.wants(Topic::Deletions) {
+            self.session.events.emit(Event::Deleted { name, is_dir });
+        }
+    }
+
+    /// An argument that the sender does not have (`--delete-missing-args`).
+    pub(super) fn delete_missing(&mut self, at: &At<'_>, stat: Option<Stat>) -> Result<(), EngineError> {
+        let (Some(stat), Some(destination)) = (stat, self.destination) else { return Ok(()) };
+        let (dir_path, name) = destination.place_of(&at.entry);
+        let Ok(dir) = self.dirs.dir(dir_path).and_then(Dir::try_clone) else { return Ok(()) };
+        self.delete_entry(&dir, dir_path, name, &stat).map(drop)
+    }
+
+    /// Something of another kind is where an entry belongs: removes it (spec 07 §9.4 "make room").
+    pub(super) fn make_room(&mut self, at: &At<'_>) -> Result<bool, EngineError> {
+        let Some(destination) = self.destination else { return Ok(false) };
+        let (dir_path, name) = destination.place_of(&at.entry);
+        let opened = self.dirs.dir(dir_path).and_then(Dir::try_clone);
+        let Ok(dir) = opened else { return Ok(false) };
+        let Ok(stat) = dir.stat(name) else { return Ok(true) };
+        let recursive = self.delete_timing() != DeleteTiming::None || self.session.options.force;
+        if stat.is_dir() && recursive && self.empty(&dir, name, at.path)? == Emptied::No {
+            self.session.say(Message::CannotDeleteNonEmpty(at.path));
+            return self.no_way(at);
+        }
+        if self.session.options.dry_run {
+            return Ok(true);
+        }
+        let removed = if stat.is_dir() { dir.rmdir(name) } else { dir.unlink(name) };
+        self.dirs.forget();
+        match removed {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                self.session.say(Message::CannotDeleteNonEmpty(at.path));
+                self.no_way(at)
+            }
+            Err(error) => {
+                self.report(Failure::Delete("unlink", at.path), &error);
+                self.no_way(at)
+            }
+        }
+    }
+
+    fn no_way(&mut self, at: &At<'_>) -> Result<bool, EngineError> {
+        self.session.say(Message::CouldNotMakeWay(EntryKind::from_mode(at.entry.mode()), at.path));
+        Ok(false)
+    }
+}
+
+fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
+}

@@ -1,0 +1,208 @@
+//! Directories: made when their turn comes, their times set again after everything inside
+//! (spec 07 §3 "Directory", §12).
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+
+use rsync_proto::flist::{EntryFlags, EntryRef, Segment};
+use rsync_proto::phase::ItemFlags;
+use rsync_proto::text::{Failure, Message};
+
+use super::entry::At;
+use super::judge::{item_flags, keeps_time, mtime, same_time};
+use super::run::Generator;
+use crate::EngineError;
+use crate::confine::Stat;
+use crate::meta::Times;
+
+/// What is remembered of directories while their contents change.
+#[derive(Debug, Default)]
+pub(crate) struct Directories {
+    /// Directories whose contents are skipped, because they could not be made or are not wanted.
+    skipped: HashSet<Vec<u8>>,
+    /// Directories that a dry run would have made.
+    imagined: HashSet<Vec<u8>>,
+    /// Made before their own list came up, so that they still count as new then.
+    early: HashSet<Vec<u8>>,
+    /// Those to look at again when everything is done: list and place.
+    later: Vec<(Arc<Segment>, usize)>,
+}
+
+impl Directories {
+    /// Whether `path` lies in a directory that is skipped.
+    pub(super) fn skips(&self, path: &[u8]) -> bool {
+        is_below(&self.skipped, path)
+    }
+
+    /// Whether nothing can exist at `path` because a dry run only imagines its directory.
+    pub(super) fn imagines(&self, path: &[u8]) -> bool {
+        is_below(&self.imagined, path)
+    }
+
+    pub(super) fn skip(&mut self, path: Vec<u8>) {
+        self.skipped.insert(path);
+    }
+}
+
+fn is_below(set: &HashSet<Vec<u8>>, path: &[u8]) -> bool {
+    let mut slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    !set.is_empty() && slashes.any(|(slash, _)| set.contains(&path[..slash]))
+}
+
+impl Generator<'_> {
+    /// Incremental recursion: the directory of a list comes up in full when its list starts.
+    pub(super) fn enter_listed_directory(&mut self, list: &Arc<Segment>) -> Result<(), EngineError> {
+        let index = list.start() - 1;
+        let Some((owner, place)) = self.files.holder(index) else { return Ok(()) };
+        let path = owner.get(place).map(EntryRef::path).unwrap_or_default();
+        let Some(at) = At::new(&owner, place, index, &path) else { return Ok(()) };
+        self.process(at)?;
+        self.delete_in(&at, list)
+    }
+
+    /// Incremental recursion: a directory met in its parent's list is made early, so that the times
+    /// of the parent can be set when the parent is done (spec 07 §1).
+    pub(super) fn prepare_directory(&mut self, at: At<'_>) -> Result<(), EngineError> {
+        let options = &self.session.options;
+        let early = options.times && !options.omit_dir_times && !options.dry_run && !options.existing;
+        if !early || at.path == b"." || self.directories.skips(at.path) {
+            return Ok(());
+        }
+        let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        if self.lstat(&at).is_err_and(|error| missing(&error)) {
+            let (dir, name) = self.place()?.place_of(&at.entry);
+            if self.dirs.dir(dir).and_then(|dir| dir.mkdir(name, at.entry.mode() & 0o700)).is_ok() {
+                self.directories.early.insert(at.path.to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a directory and sets its attributes (spec 07 §3 "Directory (full)").
+    pub(super) fn process_directory(&mut self, at: At<'_>, stat: Option<Stat>) -> Result<(), EngineError> {
+        let options = &self.session.options;
+        let implied = at.entry.flags().has(EntryFlags::IMPLIED_DIR);
+        if options.relative && !options.implied_dirs && implied {
+            return Ok(());
+        }
+        let mut stat = stat;
+        if stat.is_some_and(|stat| !stat.is_dir()) {
+            if !self.make_room(&at)? {
+                self.session.say(Message::SkippingContents);
+                self.directories.skip(at.path.to_vec());
+                return Ok(());
+            }
+            stat = None;
+        }
+        let early = self.directories.early.remove(at.path);
+        let existing = stat.filter(|_| !early);
+        let wanted = self.attributes.wanted(&at.entry, existing.as_ref());
+        let change = if existing.is_none() { ItemFlags::LOCAL_CHANGE } else { ItemFlags::default() };
+        let flags = item_flags(&at.entry, existing.as_ref(), &wanted, change, options);
+        self.itemize(&at, flags, None)?;
+        if options.dry_run {
+            if stat.is_none() {
+                self.directories.imagined.insert(at.path.to_vec());
+            }
+            return Ok(());
+        }
+        if stat.is_none()
+            && let Err(error) = self.make_directory(&at)
+        {
+            self.report(Failure::MakeDir(self.full_path(at.path)), &error);
+            self.session.say(Message::SkippingContents);
+            self.directories.skip(at.path.to_vec());
+            return Ok(());
+        }
+        self.set_directory_attributes(&at, existing.as_ref());
+        Ok(())
+    }
+
+    fn make_directory(&mut self, at: &At<'_>) -> io::Result<()> {
+        let Some(destination) = self.destination else { return Ok(()) };
+        let (dir_path, name) = destination.place_of(&at.entry);
+        if name == b"." {
+            return Ok(());
+        }
+        let made = self.dirs.dir(dir_path).and_then(|dir| dir.mkdir(name, at.entry.mode() & 0o7777));
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.session.options.relative => {
+                let mut above = 0;
+                for component in dir_path.split(|&byte| byte == b'/') {
+                    let made = self.dirs.dir(&dir_path[..above])?.mkdir(component, 0o777);
+                    if let Err(error) = made
+                        && error.kind() != io::ErrorKind::AlreadyExists
+                    {
+                        return Err(error);
+                    }
+                    above += usize::from(above > 0) + component.len();
+                }
+                self.dirs.dir(dir_path)?.mkdir(name, at.entry.mode() & 0o7777)
+            }
+            result => result,
+        }
+    }
+
+    fn set_directory_attributes(&mut self, at: &At<'_>, existing: Option<&Stat>) {
+        let mut wanted = self.attributes.wanted(&at.entry, existing);
+        let usable = wanted.mode | 0o700;
+        let held_open = !self.attributes.privilege().root && usable != wanted.mode;
+        let current = match self.lstat(at) {
+            Ok(stat) => stat,
+            Err(error) => return self.report(Failure::Stat(self.full_path(at.path)), &error),
+        };
+        if existing.is_none() && !self.session.options.perms {
+            wanted.mode |= current.mode & 0o2000;
+        }
+        if held_open {
+            wanted.mode = usable;
+        }
+        self.apply(at, &current, &wanted, Times::Window);
+        let incremental = self.session.negotiated.incremental_recursion();
+        let changes_later = !incremental || self.deletes_late();
+        if (keeps_time(&at.entry, &self.session.options) || held_open) && changes_later {
+            self.directories.later.push((Arc::clone(at.list), at.entry.place()));
+        }
+    }
+
+    /// Incremental recursion: everything in the directory of `list` is done.
+    pub(super) fn touch_up_list(&mut self, list: &Arc<Segment>) {
+        if self.deletes_late() {
+            return;
+        }
+        if let Some((owner, place)) = self.files.holder(list.start() - 1) {
+            self.touch_up(&owner, place);
+        }
+    }
+
+    /// Everything is done: the directories that could still change.
+    pub(super) fn touch_up_rest(&mut self) {
+        for (list, place) in std::mem::take(&mut self.directories.later).into_iter().rev() {
+            self.touch_up(&list, place);
+        }
+    }
+
+    /// Sets time and permissions of a directory that work inside it has changed.
+    fn touch_up(&mut self, list: &Arc<Segment>, place: usize) {
+        let options = &self.session.options;
+        let path = list.get(place).map(EntryRef::path).unwrap_or_default();
+        let Some(at) = At::new(list, place, 0, &path) else { return };
+        let named = self.destination.is_none_or(|destination| destination.local_name.is_some());
+        let skipped = self.directories.skips(&path) || self.directories.skipped.contains(&path);
+        if options.dry_run || options.list_only || named || skipped {
+            return;
+        }
+        let Ok(current) = self.lstat(&at) else { return };
+        if !current.is_dir() {
+            return;
+        }
+        let wanted = self.attributes.wanted(&at.entry, Some(&current));
+        let stale = keeps_time(&at.entry, options)
+            && !same_time(options.modify_window, current.mtime, mtime(&at.entry));
+        let closed = !self.attributes.privilege().root && (current.mode ^ wanted.mode) & 0o7777 != 0;
+        if stale || closed {
+            self.apply(&at, &current, &wanted, Times::Window);
+        }
+    }
+}

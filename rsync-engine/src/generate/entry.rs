@@ -1,0 +1,196 @@
+//! What happens to one entry of the list, up to the point where its kind matters (spec 07 §3).
+
+use std::io;
+use std::sync::Arc;
+
+use rsync_proto::flist::{EntryRef, Kind, Segment};
+use rsync_proto::options::{Info, RemoveSource};
+use rsync_proto::phase::{ItemAttributes, ItemFlags};
+use rsync_proto::text::{EntryFacts, EntryKind, Event, Failure, Message, Place, Role, Topic};
+use rsync_proto::wire::Message as WireMessage;
+
+use super::judge::Wanted;
+use super::links::Admission;
+use super::run::Generator;
+use crate::EngineError;
+use crate::confine::Stat;
+use crate::destination::Destination;
+use crate::meta::{Step, Times};
+
+/// An entry of a list, with what the wire and people call it.
+#[derive(Clone, Copy)]
+pub(super) struct At<'l> {
+    pub(super) list: &'l Arc<Segment>,
+    pub(super) entry: EntryRef<'l>,
+    /// Its file index; for a directory under incremental recursion that of its own list's gap.
+    pub(super) index: u32,
+    /// Its path in the transfer.
+    pub(super) path: &'l [u8],
+}
+
+impl<'l> At<'l> {
+    /// The active entry at `place` of `list`.
+    pub(super) fn new(list: &'l Arc<Segment>, place: usize, index: u32, path: &'l [u8]) -> Option<Self> {
+        let entry = list.get(place).filter(|entry| entry.is_active())?;
+        Some(Self { list, entry, index, path })
+    }
+}
+
+impl<'a> Generator<'a> {
+    /// Processes one entry.
+    pub(super) fn process(&mut self, at: At<'_>) -> Result<(), EngineError> {
+        let options = &self.session.options;
+        if options.list_only {
+            self.session.events.emit(Event::Listed { entry: &facts(&at.entry, at.path) });
+            return Ok(());
+        }
+        if self.directories.skips(at.path) {
+            return self.drop_member(&at);
+        }
+        let stat = match self.lstat_unless_imagined(&at) {
+            Ok(stat) => stat,
+            Err(error) => {
+                self.report(Failure::StatTarget(self.full_path(at.path)), &error);
+                return self.drop_member(&at);
+            }
+        };
+        if at.entry.kind() == Kind::Missing {
+            return self.delete_missing(&at, stat);
+        }
+        if options.existing && stat.is_none() && !self.in_redo {
+            self.session.say(Message::NotCreating(at.path, EntryKind::from_mode(at.entry.mode())));
+            if at.entry.is_dir() {
+                self.directories.skip(at.path.to_vec());
+            }
+            return self.drop_member(&at);
+        }
+        let both_dirs = at.entry.is_dir() && stat.is_some_and(|stat| stat.is_dir());
+        if options.ignore_existing && stat.is_some() && !both_dirs && !self.in_redo {
+            self.session.say(Message::Exists(at.path, None));
+            return self.drop_member(&at);
+        }
+        if at.entry.is_dir() {
+            self.process_directory(at, stat)?;
+            let incremental = self.session.negotiated.incremental_recursion();
+            return if incremental { Ok(()) } else { self.delete_in(&at, at.list) };
+        }
+        if !self.is_wanted_kind(&at.entry) {
+            self.session.say(Message::SkippingNonRegular(at.path));
+            return self.drop_member(&at);
+        }
+        match self.admit_member(&at) {
+            Admission::Wait => Ok(()),
+            Admission::Link(leader) => self.link_to(&at, &leader, stat),
+            Admission::Process if at.entry.kind() == Kind::File => self.process_file(at, stat),
+            Admission::Process => self.process_node(at, stat),
+        }
+    }
+
+    /// Whether entries of this kind are made at all.
+    fn is_wanted_kind(&self, entry: &EntryRef<'_>) -> bool {
+        let options = &self.session.options;
+        match entry.kind() {
+            Kind::Symlink => options.links,
+            kind if kind.is_device() => {
+                options.devices && self.attributes.privilege().privileged && !options.drop_devices
+            }
+            kind if kind.is_special() => options.specials && !options.drop_devices,
+            _ => true,
+        }
+    }
+
+    /// The destination, which is known once entries are processed.
+    pub(super) fn place(&self) -> Result<&'a Destination, EngineError> {
+        self.destination.ok_or(EngineError::ReceiverGone)
+    }
+
+    /// What is at the place of an entry, not following a link.
+    pub(super) fn lstat(&mut self, at: &At<'_>) -> io::Result<Stat> {
+        let Some(destination) = self.destination else { return Err(io::ErrorKind::NotFound.into()) };
+        let (dir, name) = destination.place_of(&at.entry);
+        self.dirs.dir(dir)?.stat(name)
+    }
+
+    fn lstat_unless_imagined(&mut self, at: &At<'_>) -> io::Result<Option<Stat>> {
+        let imagined = self.destination.is_some_and(|destination| destination.imagined);
+        if imagined || self.directories.imagines(at.path) {
+            return Ok(None);
+        }
+        match self.lstat(at) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The path of an entry as messages quote it.
+    pub(super) fn full_path<'p>(&self, path: &'p [u8]) -> Place<'p>
+    where
+        'a: 'p,
+    {
+        Place::new(self.destination.map_or(b"", |destination| &destination.path), path)
+    }
+
+    /// Reports a failed system call on the generator's side.
+    pub(super) fn report(&self, failure: Failure<'_>, error: &io::Error) {
+        self.session.failed(Role::Generator, failure, error);
+    }
+
+    /// Sets attributes of what is in place, reports what failed, and answers whether any changed.
+    pub(super) fn apply(&mut self, at: &At<'_>, current: &Stat, wanted: &Wanted, times: Times) -> bool {
+        let Some(destination) = self.destination else { return false };
+        let (dir_path, name) = destination.place_of(&at.entry);
+        let times = (times, &self.session.options);
+        let result = match self.dirs.dir(dir_path) {
+            Ok(dir) => self.attributes.apply(dir, name, &at.entry, current, wanted, times),
+            Err(error) => Err((Step::Stat, error)),
+        };
+        match result {
+            Ok(changed) => changed,
+            Err((step, error)) => {
+                self.report(step.failure(self.full_path(at.path)), &error);
+                false
+            }
+        }
+    }
+
+    /// Tells the sender (and through its echo our own log) about an item without content.
+    pub(super) fn itemize(
+        &mut self,
+        at: &At<'_>,
+        flags: ItemFlags,
+        xname: Option<&[u8]>,
+    ) -> Result<(), EngineError> {
+        let named = xname.is_some_and(|name| !name.is_empty());
+        let shown = self.session.events.wants(Topic::Info(Info::Name, 2)) || self.session.options.itemize > 1;
+        if !self.session.negotiated.has_item_flags() || !(flags.is_significant() || named || shown) {
+            return Ok(());
+        }
+        let attributes = ItemAttributes { xname: xname.map(<[u8]>::to_vec), ..ItemAttributes::new(flags) };
+        self.send_item(at.index, &attributes)
+    }
+
+    /// The entry is as it should be without content having travelled (`--remove-source-files`).
+    pub(super) fn succeed(&mut self, index: u32) -> Result<(), EngineError> {
+        if self.session.options.remove_source == RemoveSource::No || self.session.options.dry_run {
+            return Ok(());
+        }
+        self.send_message(&WireMessage::Success(index))
+    }
+}
+
+/// What event consumers may show of an entry.
+pub(crate) fn facts<'e>(entry: &EntryRef<'e>, path: &'e [u8]) -> EntryFacts<'e> {
+    EntryFacts {
+        name: path,
+        source_dir: b"",
+        mode: entry.mode(),
+        size: entry.size(),
+        mtime: entry.mtime(),
+        atime: entry.atime(),
+        crtime: entry.crtime(),
+        uid: entry.uid(),
+        gid: Some(entry.gid()),
+        target: entry.target(),
+    }
+}

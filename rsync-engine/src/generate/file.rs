@@ -1,0 +1,245 @@
+//! Regular files: up to date, or requested with the block sums of what is there (spec 07 §3 to §5).
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use rsync_proto::options::Append;
+use rsync_proto::phase::{Basis as WireBasis, ItemAttributes, ItemFlags};
+use rsync_proto::sum::{Digest, SumHead, SumHeadSizing};
+use rsync_proto::text::{Failure, Message};
+use rsync_proto::wire::WireError;
+
+use super::entry::At;
+use super::judge::{Passed, QuickCheck, item_flags, passed_over, quick_check};
+use super::run::Generator;
+use crate::EngineError;
+use crate::confine::Stat;
+use crate::meta::Times;
+use crate::receive::shared::{Basis, Request};
+
+/// What a request is made against.
+struct Offer {
+    basis: Basis,
+    /// The basis, opened, and its length.
+    file: Option<(File, u64)>,
+}
+
+impl Generator<'_> {
+    /// Decides about a regular file (spec 07 §3 "Regular file").
+    pub(super) fn process_file(&mut self, at: At<'_>, stat: Option<Stat>) -> Result<(), EngineError> {
+        let options = &self.session.options;
+        let regular = stat.filter(Stat::is_file);
+        if !self.in_redo
+            && let Some(passed) = passed_over(&at.entry, regular.as_ref(), options)
+        {
+            match passed {
+                Passed::OverMaxSize => self.session.say(Message::OverMaxSize(at.path)),
+                Passed::UnderMinSize => self.session.say(Message::UnderMinSize(at.path)),
+                Passed::Newer => self.session.say(Message::IsNewer(at.path)),
+                Passed::NothingToAppend => {}
+            }
+            return self.drop_member(&at);
+        }
+        if stat.is_some() && regular.is_none() && !self.make_room(&at)? {
+            return self.drop_member(&at);
+        }
+        if let Some(stat) = &regular
+            && !self.in_redo
+            && self.is_up_to_date(&at, stat)
+        {
+            return self.keep_file(&at, stat);
+        }
+        let partial = self.open_partial(&at);
+        if regular.is_none() && partial.is_none() && self.may_postpone(&at) {
+            return self.postpone_member(&at);
+        }
+        self.request(&at, regular.as_ref(), partial)
+    }
+
+    fn is_up_to_date(&mut self, at: &At<'_>, stat: &Stat) -> bool {
+        match quick_check(&at.entry, stat, &self.session.options) {
+            QuickCheck::Same => true,
+            QuickCheck::Differs => false,
+            QuickCheck::CompareDigests => match (self.digest_of(at), at.entry.digest()) {
+                (Ok(ours), Some(theirs)) => ours == theirs,
+                _ => false,
+            },
+        }
+    }
+
+    /// The `--checksum` digest of what is at the destination.
+    fn digest_of(&mut self, at: &At<'_>) -> io::Result<Vec<u8>> {
+        let mut file = self.open_destination(at)?;
+        let mut digest = Digest::pre_transfer(self.session.negotiated.checksum.pre_transfer);
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(digest.finish().to_vec()),
+                count => digest.update(&buffer[..count]),
+            }
+        }
+    }
+
+    fn open_destination(&mut self, at: &At<'_>) -> io::Result<File> {
+        let Some(destination) = self.destination else { return Err(io::ErrorKind::NotFound.into()) };
+        let (dir, name) = destination.place_of(&at.entry);
+        self.dirs.dir(dir)?.open_read(name)
+    }
+
+    /// What an interrupted transfer left for this file.
+    fn open_partial(&mut self, at: &At<'_>) -> Option<File> {
+        let (dir, name) = self.destination?.place_of(&at.entry);
+        let partial = self.partial.as_ref()?.open(self.dirs.dir(dir).ok()?).ok()?;
+        partial.open_read(name).ok()
+    }
+
+    /// The content is right already: attributes only.
+    fn keep_file(&mut self, at: &At<'_>, stat: &Stat) -> Result<(), EngineError> {
+        let options = &self.session.options;
+        let wanted = self.attributes.wanted(&at.entry, Some(stat));
+        let flags = item_flags(&at.entry, Some(stat), &wanted, ItemFlags::default(), options);
+        if !options.dry_run {
+            if let (Some(destination), Some(partial)) = (self.destination, &self.partial) {
+                let (dir, name) = destination.place_of(&at.entry);
+                if let Ok(dir) = self.dirs.dir(dir) {
+                    partial.discard(dir, name);
+                }
+            }
+            let times = if options.checksum { Times::Exact } else { Times::Window };
+            let changed = self.apply(at, stat, &wanted, times);
+            self.session.say(if changed {
+                Message::AttributesChanged(at.path)
+            } else {
+                Message::UpToDate(at.path)
+            });
+        }
+        self.itemize(at, flags, None)?;
+        self.succeed(at.index)?;
+        self.member_in_place(at)
+    }
+
+    /// Asks the sender for the content.
+    fn request(
+        &mut self,
+        at: &At<'_>,
+        regular: Option<&Stat>,
+        partial: Option<File>,
+    ) -> Result<(), EngineError> {
+        let session = self.session;
+        let options = &session.options;
+        let offer = self.offer(at, regular, partial);
+        let wanted = self.attributes.wanted(&at.entry, regular);
+        let change = if options.checksum && regular.is_some_and(|stat| stat.size == at.entry.size()) {
+            ItemFlags::TRANSFER | ItemFlags::REPORT_CHANGE
+        } else {
+            ItemFlags::TRANSFER
+        };
+        let flags = item_flags(&at.entry, regular, &wanted, change, options);
+        let appends = options.append != Append::Off && !self.in_redo && offer.basis == Basis::Destination;
+        let (head, append_at) = self.head(at, &offer, appends);
+        self.ledger.request(at.index, "generator")?;
+        self.member_requested(at);
+        self.shared
+            .requests
+            .insert(at.index, Request { flags, basis: offer.basis, redo: self.in_redo, append_at });
+        let basis =
+            if offer.basis == Basis::Partial { WireBasis::PartialDir } else { WireBasis::Destination };
+        self.send_item(at.index, &ItemAttributes { basis, ..ItemAttributes::new(flags) })?;
+        if options.dry_run {
+            return Ok(());
+        }
+        self.send::<WireError>(|out| {
+            head.encode(out);
+            Ok(())
+        })?;
+        match offer.file {
+            Some((file, _)) if head.count > 0 && append_at.is_none() => self.send_sums(file, &head),
+            _ => Ok(()),
+        }
+    }
+
+    fn offer(&mut self, at: &At<'_>, regular: Option<&Stat>, partial: Option<File>) -> Offer {
+        let length = |file: &File| file.metadata().map(|metadata| metadata.len());
+        if let Some(file) = partial
+            && let Ok(length) = length(&file)
+        {
+            return Offer { basis: Basis::Partial, file: Some((file, length)) };
+        }
+        if regular.is_none() || self.session.options.dry_run {
+            return Offer { basis: Basis::None, file: None };
+        }
+        match self.open_destination(at).and_then(|file| length(&file).map(|length| (file, length))) {
+            Ok(file) => Offer { basis: Basis::Destination, file: Some(file) },
+            Err(error) => {
+                self.report(Failure::OpenBasis(self.full_path(at.path)), &error);
+                Offer { basis: Basis::None, file: None }
+            }
+        }
+    }
+
+    /// The head of the sums, and where an append starts.
+    fn head(&self, at: &At<'_>, offer: &Offer, appends: bool) -> (SumHead, Option<u64>) {
+        let session = self.session;
+        let Some((_, length)) = &offer.file else { return (SumHead::NULL, None) };
+        let checksum = session.negotiated.checksum.transfer;
+        if session.sends_whole_files() {
+            return (SumHead::NULL, None);
+        }
+        let sizing = SumHeadSizing {
+            block_size: session.options.block_size,
+            max_block_len: session.negotiated.max_block_len(),
+            digest_len: checksum.len() as u32,
+            redo: self.in_redo,
+        };
+        match SumHead::for_basis(*length, &sizing) {
+            Some(head) => (head, (appends && head.count > 0).then_some(*length)),
+            None => {
+                session.say(Message::TooLargeForSums(at.path));
+                (SumHead::NULL, None)
+            }
+        }
+    }
+
+    /// Sends the sums of all blocks; what cannot be read counts as zeros, which matches nothing that
+    /// the whole-file digest would not catch.
+    fn send_sums(&mut self, mut file: File, head: &SumHead) -> Result<(), EngineError> {
+        let negotiated = &self.session.negotiated;
+        let (checksum, seed) = (negotiated.checksum.transfer, negotiated.seed);
+        let blocks_at_once = ((256 << 10) / head.block_len.max(1)).max(1);
+        let mut buffer = vec![0; blocks_at_once as usize * head.block_len as usize];
+        let mut index = 0;
+        while index < head.count {
+            let upto = head.count.min(index.saturating_add(blocks_at_once));
+            let length: usize = (index..upto).map(|block| head.len_of(block) as usize).sum();
+            let read = read_full(&mut file, &mut buffer[..length]).unwrap_or(0);
+            buffer[read..length].fill(0);
+            let mut start = 0;
+            for block in index..upto {
+                let length = head.len_of(block) as usize;
+                let data = &buffer[start..start + length];
+                self.send::<WireError>(|out| {
+                    head.put_block_sums(checksum, seed, data, out);
+                    Ok(())
+                })?;
+                start += length;
+            }
+            index = upto;
+            self.look()?;
+        }
+        Ok(())
+    }
+}
+
+/// Fills as much of `buffer` as the file has.
+fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read(&mut buffer[done..]) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}

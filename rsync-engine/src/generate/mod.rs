@@ -1,0 +1,15 @@
+//! The generator: decides what happens to each entry, asks for content, and does what needs none
+//! (spec 07).
+
+mod delete;
+mod dirs;
+mod entry;
+mod file;
+pub(crate) mod judge;
+mod links;
+mod nodes;
+mod run;
+
+pub(crate) use delete::Deleter;
+pub(crate) use entry::facts;
+pub(crate) use run::{Ended, Generator};

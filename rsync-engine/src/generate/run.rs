@@ -1,0 +1,411 @@
+//! The generator: walks the file lists, asks for what is needed, and ends the phases (spec 07 §1;
+//! 02 §6). It alone writes the link on the receiving side.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+use rsync_proto::flist::{FileList, Segment};
+use rsync_proto::phase::{
+    Event as PhaseEvent, ItemAttributes, Ledger, ScriptOptions, Step, encode_delete_stats, generator_script,
+};
+use rsync_proto::text::KindCounts;
+use rsync_proto::wire::{Message as WireMessage, Ndx, NdxEncoder, WireError};
+
+use super::delete::Deleter;
+use super::dirs::Directories;
+use super::entry::At;
+use super::links::LinkGroups;
+use crate::confine::{Dir, DirStack};
+use crate::destination::Destination;
+use crate::meta::Attributes;
+use crate::outbox::Outbox;
+use crate::partial::PartialDir;
+use crate::receive::shared::{Notice, Shared};
+use crate::{EngineError, Session};
+
+/// Requests in flight at most; what the receiver reports is bounded by it.
+const MAX_IN_FLIGHT: u64 = 8192;
+/// After so many entries the generator looks at what the receiver reports.
+const LOOK_EVERY: usize = 64;
+/// With `--hard-links`, so many entries are known before a list is walked (spec 07 §1).
+const KNOWN_FOR_LINKS: usize = 500;
+
+/// The deciding half of the receiving side.
+pub(crate) struct Generator<'a> {
+    pub(super) session: &'a Session,
+    pub(super) shared: &'a Shared,
+    outbox: Outbox,
+    notices: Receiver<Notice>,
+    ndx: NdxEncoder,
+    /// The live lists, and the directories they belong to.
+    pub(super) files: FileList,
+    pub(super) ledger: Ledger,
+    /// Entries that keep their list unfinished without being requested: hard links that wait.
+    pub(super) held: u64,
+    /// Lists that were not walked yet.
+    unwalked: VecDeque<Arc<Segment>>,
+    /// Number of lists walked.
+    walked: usize,
+    passed: Option<PhaseEvent>,
+    redo: VecDeque<u32>,
+    /// The entry at hand is requested again after a failed verification.
+    pub(super) in_redo: bool,
+    /// The entry at hand must not be postponed in favour of another hard link.
+    pub(super) forced: bool,
+    pub(super) links: LinkGroups,
+    /// The last member of each hard-link group that came up: start of its list, and place.
+    pub(super) last_members: HashMap<u32, (u32, usize)>,
+    pub(super) destination: Option<&'a Destination>,
+    /// Directories near the entry at hand.
+    pub(super) dirs: DirStack,
+    pub(super) attributes: Attributes,
+    pub(super) partial: Option<PartialDir>,
+    pub(super) directories: Directories,
+    pub(super) deleter: Deleter,
+}
+
+/// How a generator's run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// All phases were run.
+    Complete,
+    /// The sender had nothing to send and closed.
+    Empty,
+}
+
+impl<'a> Generator<'a> {
+    /// Starts on a stream that is framed as the session demands, everything before the first
+    /// request already sent.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub(crate) fn new(
+        session: &'a Session,
+        shared: &'a Shared,
+        outbox: Outbox,
+        notices: Receiver<Notice>,
+        deleter: Deleter,
+    ) -> io::Result<Self> {
+        let negotiated = &session.negotiated;
+        let incremental = negotiated.incremental_recursion();
+        Ok(Self {
+            session,
+            shared,
+            outbox,
+            notices,
+            ndx: NdxEncoder::new(negotiated.is_modern()),
+            files: FileList::new(incremental),
+            ledger: Ledger::new(incremental),
+            held: 0,
+            unwalked: VecDeque::new(),
+            walked: 0,
+            passed: None,
+            redo: VecDeque::new(),
+            in_redo: false,
+            forced: false,
+            links: LinkGroups::default(),
+            last_members: HashMap::new(),
+            destination: None,
+            dirs: DirStack::new(Arc::new(Dir::open(Path::new("."))?)),
+            attributes: Attributes::new(&session.options),
+            partial: PartialDir::of(&session.options),
+            directories: Directories::default(),
+            deleter,
+        })
+    }
+
+    /// Runs to the goodbye; answers how it ended and what was deleted.
+    pub(crate) fn run(mut self, argument: &[u8]) -> Result<(Ended, KindCounts), EngineError> {
+        let result = self.run_session(argument);
+        if let Err(error) = &result {
+            self.leave(error);
+        }
+        self.session.counters.bytes_written.store(self.outbox.sent(), Ordering::Relaxed);
+        result.map(|ended| (ended, self.deleter.counts()))
+    }
+
+    fn run_session(&mut self, argument: &[u8]) -> Result<Ended, EngineError> {
+        while self.unwalked.is_empty() {
+            self.wait()?;
+        }
+        while self.needs_second_list() {
+            self.wait()?;
+        }
+        let first = Arc::clone(&self.unwalked[0]);
+        if !self.session.options.list_only {
+            let count = self.unwalked.iter().map(|list| list.len()).sum();
+            let entry = first.iter().find(|entry| entry.is_active());
+            let destination = Destination::resolve(self.session, argument, count, entry)?;
+            let destination = self.shared.set_destination(destination);
+            self.dirs = DirStack::new(Arc::clone(&destination.root));
+            self.destination = Some(destination);
+        }
+        if first.is_empty() && !self.session.server {
+            while !self.shared.is_empty_transfer() {
+                self.wait()?;
+            }
+            return Ok(Ended::Empty);
+        }
+        self.delete_before(&first)?;
+        while let Some(list) = self.next_list()? {
+            self.walk(&list)?;
+            self.walked += 1;
+            self.release_lists()?;
+        }
+        self.finish_phases()?;
+        self.end_deletions();
+        Ok(Ended::Complete)
+    }
+
+    /// One entry alone does not tell whether the destination is a directory (spec 07 §2).
+    fn needs_second_list(&self) -> bool {
+        self.unwalked.len() == 1 && self.unwalked[0].len() == 1 && !self.files.is_complete()
+    }
+
+    /// The next list to walk, waiting for it; `None` when all are walked.
+    fn next_list(&mut self) -> Result<Option<Arc<Segment>>, EngineError> {
+        loop {
+            let known: usize = self.unwalked.iter().map(|list| list.len()).sum();
+            let enough =
+                self.session.options.hard_links == 0 || self.files.is_complete() || known >= KNOWN_FOR_LINKS;
+            if enough && let Some(list) = self.unwalked.pop_front() {
+                return Ok(Some(list));
+            }
+            if self.files.is_complete() {
+                return Ok(None);
+            }
+            self.release_lists()?;
+            self.wait()?;
+        }
+    }
+
+    fn walk(&mut self, list: &Arc<Segment>) -> Result<(), EngineError> {
+        let incremental = self.session.negotiated.incremental_recursion();
+        if incremental && !self.session.options.list_only {
+            self.enter_listed_directory(list)?;
+        }
+        if self.session.options.hard_links > 0 {
+            let active = list.iter().filter(|entry| entry.is_active());
+            let members =
+                active.filter_map(|entry| Some((entry.link()?.group, (list.start(), entry.place()))));
+            self.last_members.extend(members);
+        }
+        let mut path = Vec::new();
+        for (count, entry) in list.iter().filter(|entry| entry.is_active()).enumerate() {
+            path.clear();
+            entry.put_path(&mut path);
+            let at = At { list, entry, index: entry.index(), path: &path };
+            if incremental && entry.is_dir() && !self.session.options.list_only {
+                self.prepare_directory(at)?;
+            } else {
+                self.process(at)?;
+            }
+            if count % LOOK_EVERY == 0 {
+                self.look()?;
+            }
+            while self.ledger.outstanding() - self.held >= MAX_IN_FLIGHT {
+                self.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the receiver reports without waiting.
+    pub(super) fn look(&mut self) -> Result<(), EngineError> {
+        loop {
+            match self.notices.try_recv() {
+                Ok(notice) => self.take(notice)?,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Err(EngineError::ReceiverGone),
+            }
+        }
+        self.outbox.keep_alive()
+    }
+
+    /// Sends what is pending and waits for the next report.
+    fn wait(&mut self) -> Result<(), EngineError> {
+        self.flush()?;
+        let interval = self.outbox.keep_alive_interval().unwrap_or(Duration::from_secs(60));
+        match self.notices.recv_timeout(interval) {
+            Ok(notice) => self.take(notice)?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(EngineError::ReceiverGone),
+        }
+        self.outbox.keep_alive()
+    }
+
+    /// Sends what is pending, the messages of our event sink included.
+    fn flush(&mut self) -> Result<(), EngineError> {
+        let Self { session, outbox, .. } = self;
+        session.outgoing.drain(|message| outbox.message(message))?;
+        outbox.flush()
+    }
+
+    fn take(&mut self, notice: Notice) -> Result<(), EngineError> {
+        match notice {
+            Notice::List(list) => {
+                self.ledger.add(list.len())?;
+                self.files.append(Arc::clone(&list))?;
+                self.unwalked.push_back(list);
+            }
+            Notice::ListsEnd => self.files.complete(),
+            Notice::Finished(index) => self.finished(index)?,
+            Notice::Redo(index) if self.session.negotiated.incremental_recursion() => {
+                self.request_again(index)?
+            }
+            Notice::Redo(index) => self.redo.push_back(index),
+            Notice::Failed(index) => self.failed(index)?,
+            Notice::Passed(passed) => self.passed = Some(passed),
+            Notice::EmptyTransfer => {}
+            Notice::Broken(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Reports lists that nothing is in flight of, oldest first; a list is only let go when it is
+    /// known what follows it (spec 03 §8.5).
+    fn release_lists(&mut self) -> Result<(), EngineError> {
+        if !self.session.negotiated.incremental_recursion() {
+            return Ok(());
+        }
+        loop {
+            let oldest = self.ledger.released();
+            let followed = oldest + 1 < self.ledger.lists() || self.files.is_complete();
+            if oldest >= self.walked || !followed || self.ledger.outstanding_in_oldest() != Some(0) {
+                return Ok(());
+            }
+            let Some(list) = self.files.lists().next().cloned() else { return Ok(()) };
+            self.touch_up_list(&list);
+            self.ledger.release();
+            self.files.release();
+            self.send_index(Ndx::Done)?;
+        }
+    }
+
+    /// Walks the script of phase ends (spec 02 §6.2).
+    fn finish_phases(&mut self) -> Result<(), EngineError> {
+        let late_deletion = self.deletes_late();
+        let options = ScriptOptions {
+            delay_updates: self.session.options.delay_updates,
+            late_deletion,
+            sends_delete_stats: self.session.options.deletes() || self.session.options.force,
+        };
+        let mut touched_up = false;
+        for step in generator_script(&self.session.negotiated, options) {
+            match step {
+                Step::ListDones => self.end_lists()?,
+                Step::Done => {
+                    if !touched_up && self.is_last_chance(late_deletion) {
+                        touched_up = true;
+                        self.touch_up_rest();
+                    }
+                    self.send_index(Ndx::Done)?;
+                }
+                Step::Await(event) => self.wait_until(event)?,
+                Step::Redo => self.redo_phase()?,
+                Step::LateDeletions => self.delete_late()?,
+                Step::DeleteStats => {
+                    self.send_index(Ndx::DeleteStats)?;
+                    let counts = self.deleter.counts();
+                    self.send::<WireError>(|out| {
+                        encode_delete_stats(out, &counts);
+                        Ok(())
+                    })?;
+                }
+            }
+        }
+        if !touched_up {
+            self.touch_up_rest();
+        }
+        self.flush()
+    }
+
+    /// Whether nothing changes directories any more: the last wait is behind us.
+    fn is_last_chance(&self, late_deletion: bool) -> bool {
+        let last = if late_deletion { PhaseEvent::FinalDone } else { PhaseEvent::GoodbyeAnswered };
+        self.passed >= Some(last)
+    }
+
+    fn end_lists(&mut self) -> Result<(), EngineError> {
+        if !self.session.negotiated.incremental_recursion() {
+            return self.send_index(Ndx::Done);
+        }
+        while self.ledger.released() < self.ledger.lists() {
+            self.release_lists()?;
+            if self.ledger.released() < self.ledger.lists() {
+                self.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_until(&mut self, event: PhaseEvent) -> Result<(), EngineError> {
+        while self.passed < Some(event) {
+            self.wait()?;
+        }
+        Ok(())
+    }
+
+    fn redo_phase(&mut self) -> Result<(), EngineError> {
+        while let Some(index) = self.redo.pop_front() {
+            self.request_again(index)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a file again whose verification failed.
+    fn request_again(&mut self, index: u32) -> Result<(), EngineError> {
+        self.ledger.resolve(index, "redo")?;
+        self.with_entry(index, |generator, at| {
+            generator.in_redo = true;
+            let result = generator.process(at);
+            generator.in_redo = false;
+            result
+        })
+    }
+
+    pub(super) fn send_index(&mut self, ndx: Ndx) -> Result<(), EngineError> {
+        let encoder = &mut self.ndx;
+        self.outbox.data::<WireError>(|out| {
+            encoder.encode(out, ndx);
+            Ok(())
+        })
+    }
+
+    pub(super) fn send<E>(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), EngineError>
+    where
+        EngineError: From<E>,
+    {
+        self.outbox.data(encode)
+    }
+
+    pub(super) fn send_message(&mut self, message: &WireMessage) -> Result<(), EngineError> {
+        self.outbox.message(message)
+    }
+
+    /// Sends index and attributes of an item; what belongs to a transfer follows separately.
+    pub(super) fn send_item(&mut self, index: u32, attributes: &ItemAttributes) -> Result<(), EngineError> {
+        self.send_index(Ndx::Item(index))?;
+        let negotiated = &self.session.negotiated;
+        self.outbox.data(|out| attributes.encode(out, negotiated))
+    }
+
+    /// Says goodbye after a failure of our own, where the protocol knows how (spec 02 §9.3).
+    fn leave(&mut self, error: &EngineError) {
+        let code = error.exit_code();
+        if self.session.negotiated.has_long_goodbye() && code.is_announced() {
+            let farewell = WireMessage::ErrorExit(Some(i32::from(code.code())));
+            // The peer may be gone; the error at hand is the one to report.
+            let _ = self.outbox.message(&farewell).and_then(|()| self.outbox.flush());
+        }
+        self.session.control.abort();
+    }
+}

@@ -1,0 +1,90 @@
+//! What the sender's owners and groups are here (spec 04 §1.2, §1.3).
+
+use std::collections::HashMap;
+
+use nix::unistd::{Group, User};
+use rsync_proto::flist::{IdMap, IdNames, Owner};
+use rsync_proto::text::{Event, Severity};
+
+use super::Privilege;
+use crate::{EngineError, Session};
+
+/// Maps ids and names of the sender to local ids.
+#[derive(Debug)]
+pub(crate) struct LocalIds {
+    privilege: Privilege,
+    numeric: bool,
+    users: IdMap,
+    groups: IdMap,
+    known_users: HashMap<Vec<u8>, Option<u32>>,
+    known_groups: HashMap<Vec<u8>, Option<u32>>,
+}
+
+impl LocalIds {
+    /// Reads the maps of `--usermap`, `--groupmap` and `--chown`.
+    pub(crate) fn new(session: &Session, privilege: Privilege) -> Result<Self, EngineError> {
+        let options = &session.options;
+        let map = |text: &Option<bstr::BString>, owner| {
+            let Some(text) = text else { return Ok(IdMap::default()) };
+            let resolve = |name: &[u8]| match owner {
+                Owner::User => local_user(name),
+                Owner::Group => local_group(name),
+            };
+            let (map, unknown) = IdMap::parse(text, owner, resolve)?;
+            let word = if owner == Owner::User { "user" } else { "group" };
+            for name in unknown {
+                let text = format!("Unknown --{word}map name on receiver: {name}\n");
+                session.events.emit(Event::PeerText { severity: Severity::Error, text: text.as_bytes() });
+            }
+            Ok::<_, EngineError>(map)
+        };
+        Ok(Self {
+            privilege,
+            numeric: options.numeric_ids,
+            users: map(&options.usermap, Owner::User)?,
+            groups: map(&options.groupmap, Owner::Group)?,
+            known_users: HashMap::new(),
+            known_groups: HashMap::new(),
+        })
+    }
+
+    /// The local owner and group of an entry, and whether the group cannot be set.
+    pub(crate) fn map(&mut self, names: &IdNames, uid: u32, gid: u32) -> (u32, u32, bool) {
+        let user = names.get(Owner::User, uid).unwrap_or_default();
+        let group = names.get(Owner::Group, gid).unwrap_or_default();
+        let local_uid = self.users.target(uid, user).unwrap_or_else(|| {
+            let named = uid != 0 && !user.is_empty() && !self.numeric;
+            let cached = named.then(|| lookup(&mut self.known_users, user, local_user)).flatten();
+            cached.unwrap_or(uid)
+        });
+        let local_gid = self.groups.target(gid, group).unwrap_or_else(|| {
+            let named = gid != 0 && !group.is_empty() && !self.numeric;
+            let cached = named.then(|| lookup(&mut self.known_groups, group, local_group)).flatten();
+            cached.unwrap_or(gid)
+        });
+        (local_uid, local_gid, !self.privilege.may_set_group(local_gid))
+    }
+}
+
+fn lookup(
+    known: &mut HashMap<Vec<u8>, Option<u32>>,
+    name: &[u8],
+    find: fn(&[u8]) -> Option<u32>,
+) -> Option<u32> {
+    if let Some(id) = known.get(name) {
+        return *id;
+    }
+    let id = find(name);
+    known.insert(name.to_vec(), id);
+    id
+}
+
+fn local_user(name: &[u8]) -> Option<u32> {
+    let name = std::str::from_utf8(name).ok()?;
+    User::from_name(name).ok()?.map(|user| user.uid.as_raw())
+}
+
+fn local_group(name: &[u8]) -> Option<u32> {
+    let name = std::str::from_utf8(name).ok()?;
+    Group::from_name(name).ok()?.map(|group| group.gid.as_raw())
+}

@@ -1,0 +1,9 @@
+//! Attributes of files on this side: who may set what, and setting it (spec 04 §5 to §8).
+
+mod apply;
+mod ids;
+mod privilege;
+
+pub(crate) use apply::{Attributes, Step, Times};
+pub(crate) use ids::LocalIds;
+pub(crate) use privilege::Privilege;

@@ -1,0 +1,43 @@
+//! What this process may set, found out once per session (spec 04 §0 "PRIV").
+
+use rsync_proto::options::{SuperUser, TransferOptions};
+
+/// The rights of this process.
+#[derive(Clone, Debug)]
+pub(crate) struct Privilege {
+    /// Owners may be set and devices made: root, or `--super`.
+    pub(crate) privileged: bool,
+    /// The effective user is root.
+    pub(crate) root: bool,
+    /// The process's umask.
+    pub(crate) umask: u32,
+    groups: Vec<u32>,
+}
+
+impl Privilege {
+    /// Asks the system.
+    pub(crate) fn of_process(options: &TransferOptions) -> Self {
+        let root = rustix::process::geteuid().is_root();
+        let mut groups = vec![rustix::process::getegid().as_raw()];
+        let others = rustix::process::getgroups().unwrap_or_default();
+        groups.extend(others.into_iter().map(rustix::process::Gid::as_raw));
+        let privileged = match options.super_user {
+            SuperUser::Auto => root,
+            SuperUser::Off => false,
+            SuperUser::On | SuperUser::Fake => true,
+        };
+        Self { privileged, root, umask: umask(), groups }
+    }
+
+    /// Whether files can be given to group `gid`.
+    pub(crate) fn may_set_group(&self, gid: u32) -> bool {
+        self.privileged || self.groups.contains(&gid)
+    }
+}
+
+/// The umask, read without changing it.
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|digits| u32::from_str_radix(digits.trim(), 8).ok()).unwrap_or(0o022)
+}

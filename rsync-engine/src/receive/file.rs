@@ -1,0 +1,237 @@
+//! Receives the content of one file: tokens into a temporary file (or in place), verified, finished
+//! (spec 05 §10, §11; 07 §6, §7).
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
+
+use rsync_proto::delta::{Token, TokenDecoder};
+use rsync_proto::sum::{Digest, SumBytes, SumHead, SumHeadLimits};
+use rsync_proto::text::{Event, Moment, Progress, Role, Topic};
+
+use super::shared::Request;
+use crate::inbox::{Inbox, MessageSink};
+use crate::{EngineError, Session};
+
+/// Progress is reported each time so many bytes have come.
+const SAY_EVERY: u64 = 256 << 10;
+
+/// Where the content goes.
+pub(super) trait Output {
+    /// Writes `data` at `offset`.
+    fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
+}
+
+/// What came for one file.
+pub(super) struct Received {
+    /// Bytes of the new content.
+    pub(super) length: u64,
+    /// The sender's digest is that of what was written.
+    pub(super) verified: bool,
+    /// Literal data came, so that something is worth keeping.
+    pub(super) has_data: bool,
+    /// The first failure of the output: the rest was discarded.
+    pub(super) write_error: Option<io::Error>,
+    /// The digest of what was received.
+    pub(super) digest: SumBytes,
+}
+
+/// What the tokens of one file are applied to.
+pub(super) struct Assembly<'a> {
+    pub(super) session: &'a Session,
+    pub(super) name: &'a [u8],
+    pub(super) request: Request,
+    /// The state of the whole transfer when this file starts.
+    pub(super) progress: Progress<'static>,
+    /// The file that block tokens copy from.
+    pub(super) basis: Option<&'a File>,
+    /// The output is the basis itself.
+    pub(super) in_place: bool,
+    /// `None` discards the content: block tokens are then legal without a basis.
+    pub(super) output: Option<&'a mut dyn Output>,
+    /// Set when literal data comes: something is worth keeping if the stream breaks off.
+    pub(super) has_data: &'a Cell<bool>,
+}
+
+/// The state of one file while its tokens arrive.
+struct State {
+    head: SumHead,
+    offset: u64,
+    digest: Digest,
+    write_error: Option<io::Error>,
+    block: Vec<u8>,
+}
+
+/// One step of the token stream.
+enum Step {
+    Literal,
+    Block(u32),
+    End,
+}
+
+impl Assembly<'_> {
+    /// Consumes head, tokens and digest of the file from `inbox`.
+    pub(super) fn receive(
+        mut self,
+        inbox: &mut Inbox,
+        sink: &mut dyn MessageSink,
+        tokens: &mut TokenDecoder,
+    ) -> Result<Received, EngineError> {
+        let negotiated = &self.session.negotiated;
+        let limits = SumHeadLimits::new(negotiated, Role::Receiver);
+        let head = inbox.decode(sink, |input| SumHead::decode(input, &limits))?;
+        let checksum = negotiated.checksum.transfer;
+        let mut state = State {
+            head,
+            offset: 0,
+            digest: Digest::whole_file(checksum, negotiated.seed),
+            write_error: None,
+            block: Vec::new(),
+        };
+        self.skip_prefix(&mut state)?;
+        let mut said = 0;
+        tokens.start_file(state.head.count, self.output.is_none());
+        loop {
+            let step = inbox.decode(sink, |input| {
+                tokens.next(input).map(|token| match token {
+                    Token::Literal(data) => {
+                        self.literal(&mut state, data);
+                        Step::Literal
+                    }
+                    Token::Block(index) => Step::Block(index),
+                    Token::End => Step::End,
+                })
+            })?;
+            match step {
+                Step::Literal => {}
+                Step::Block(index) => self.block(&mut state, index, tokens)?,
+                Step::End => break,
+            }
+            self.tell(state.offset, &mut said, false);
+        }
+        self.tell(state.offset, &mut said, true);
+        let length = checksum.len();
+        let ours = state.digest.finish();
+        let equal = inbox.decode(sink, |input| input.take(length).map(|theirs| *theirs == *ours))?;
+        let verified = equal && state.write_error.is_none();
+        Ok(Received {
+            length: state.offset,
+            verified,
+            has_data: self.has_data.get(),
+            write_error: state.write_error,
+            digest: ours,
+        })
+    }
+
+    /// In append mode the prefix both ends have is kept, and hashed where that was agreed.
+    fn skip_prefix(&mut self, state: &mut State) -> Result<(), EngineError> {
+        let Some(at) = self.request.append_at else { return Ok(()) };
+        if state.head.basis_len() != at {
+            return Err(EngineError::protocol(
+                "the sender appends at an offset that was not offered [receiver]",
+            ));
+        }
+        state.offset = at;
+        if !self.session.hashes_appended_prefix() {
+            return Ok(());
+        }
+        let Some(basis) = self.basis else { return Ok(()) };
+        let mut buffer = vec![0; 256 << 10];
+        let mut offset = 0;
+        while offset < at {
+            let count = buffer.len().min((at - offset) as usize);
+            match basis.read_exact_at(&mut buffer[..count], offset) {
+                Ok(()) => state.digest.update(&buffer[..count]),
+                Err(error) => {
+                    state.write_error = Some(error);
+                    return Ok(());
+                }
+            }
+            offset += count as u64;
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, state: &mut State, data: &[u8]) {
+        self.has_data.set(true);
+        state.digest.update(data);
+        self.session.counters.literal.fetch_add(data.len() as u64, Ordering::Relaxed);
+        self.write(state, data);
+    }
+
+    fn write(&mut self, state: &mut State, data: &[u8]) {
+        if let (Some(output), None) = (&mut self.output, &state.write_error)
+            && let Err(error) = output.write(state.offset, data)
+        {
+            state.write_error = Some(error);
+        }
+        state.offset += data.len() as u64;
+    }
+
+    fn block(&mut self, state: &mut State, index: u32, tokens: &mut TokenDecoder) -> Result<(), EngineError> {
+        if index >= state.head.count {
+            let count = state.head.count;
+            return Err(EngineError::protocol(format!(
+                "Invalid block index {index} (count={count}) [receiver]"
+            )));
+        }
+        let length = state.head.len_of(index) as usize;
+        self.session.counters.matched.fetch_add(length as u64, Ordering::Relaxed);
+        let Some(basis) = self.basis else {
+            if self.output.is_some() {
+                let name = bstr::BStr::new(self.name);
+                let text = format!("got a block match with no basis file for \"{name}\" [receiver]");
+                return Err(EngineError::protocol(text));
+            }
+            state.offset += length as u64;
+            return Ok(());
+        };
+        let start = state.head.offset_of(index);
+        let mut block = std::mem::take(&mut state.block);
+        block.resize(length, 0);
+        // A basis that shrank meanwhile yields zeros: the digest then fails and the file is redone.
+        let read = read_full_at(basis, &mut block, start).unwrap_or(0);
+        block[read..].fill(0);
+        state.digest.update(&block);
+        tokens.insert_history(&block)?;
+        if self.in_place && start == state.offset {
+            state.offset += length as u64;
+        } else {
+            self.write(state, &block);
+        }
+        state.block = block;
+        Ok(())
+    }
+
+    /// Says how far the file is, every so many bytes and at its end.
+    fn tell(&self, offset: u64, said: &mut u64, file_done: bool) {
+        if !file_done && offset - *said < SAY_EVERY {
+            return;
+        }
+        *said = offset;
+        let session = self.session;
+        if !session.events.wants(Topic::Progress) {
+            return;
+        }
+        let moment = if file_done { Moment::FileDone } else { Moment::Running };
+        let transfers = self.progress.transfers + u64::from(file_done);
+        let progress = Progress { moment, name: self.name, offset, transfers, ..self.progress };
+        session.events.emit(Event::Progress(progress));
+    }
+}
+
+/// Reads as much of `buffer` as the file has at `offset`.
+fn read_full_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}

@@ -1,0 +1,88 @@
+//! Reads file lists and gives their entries local owners and modes (spec 03; 04 §1.2, §5.1).
+
+use rsync_proto::flist::{
+    Columns, FileListDecoder, Finish, Item, ListHead, NameGuard, Order, Segment, SegmentBuilder,
+};
+use rsync_proto::meta::Chmod;
+
+use crate::inbox::{Inbox, MessageSink};
+use crate::meta::{LocalIds, Privilege};
+use crate::{EngineError, Session};
+
+/// The file list side of a receiver.
+pub(super) struct ListReader<'a> {
+    session: &'a Session,
+    columns: Columns,
+    decoder: FileListDecoder,
+    ids: LocalIds,
+    chmod: Chmod,
+    umask: u32,
+}
+
+impl<'a> ListReader<'a> {
+    /// `guard` refuses names that were not requested; servers have none.
+    pub(super) fn new(
+        session: &'a Session,
+        guard: Option<Box<dyn NameGuard + Send>>,
+    ) -> Result<Self, EngineError> {
+        let options = &session.options;
+        let columns = session.columns();
+        let decoder = FileListDecoder::new(&session.negotiated, columns.clone());
+        let decoder = match guard {
+            Some(guard) => decoder.guarded(guard),
+            None => decoder,
+        };
+        let privilege = Privilege::of_process(options);
+        let umask = privilege.umask;
+        let mut chmod = Chmod::default();
+        options.chmod.iter().try_for_each(|text| chmod.append(text))?;
+        Ok(Self { session, columns, decoder, ids: LocalIds::new(session, privilege)?, chmod, umask })
+    }
+
+    /// Reads one list to its end.
+    pub(super) fn read(
+        &mut self,
+        head: Option<ListHead>,
+        start: u32,
+        inbox: &mut Inbox,
+        sink: &mut dyn MessageSink,
+    ) -> Result<Segment, EngineError> {
+        let session = self.session;
+        let whole = head.is_none() && !session.negotiated.incremental_recursion();
+        let list = match head {
+            Some(head) => SegmentBuilder::announced(head, &self.columns),
+            None => SegmentBuilder::new(start, &self.columns),
+        };
+        let mut list = list.max_alloc(session.options.max_alloc);
+        let decoder = &mut self.decoder;
+        loop {
+            match inbox.decode(sink, |input| decoder.next(input, &mut list))? {
+                Item::Entry | Item::Part => {}
+                Item::Unconverted => session.errors.add_io_error(rsync_proto::exit::IoErrorFlags::GENERAL),
+                Item::End { io_error } => {
+                    session.errors.add_io_error(rsync_proto::exit::IoErrorFlags::from_wire(io_error));
+                    break;
+                }
+            }
+        }
+        let names = &self.decoder.names;
+        list.map_owners(|uid, gid| self.ids.map(names, uid, gid));
+        if !self.chmod.is_empty() {
+            list.map_modes(|mode| self.chmod.apply(mode, self.umask));
+        }
+        let negotiated = &session.negotiated;
+        let mut list = list.finish(Finish {
+            order: Order::of(negotiated),
+            clean: true,
+            number_by_wire: self.columns.iconv,
+            number_directories: negotiated.incremental_recursion(),
+        });
+        if whole && (!session.options.relative || session.options.implied_dirs) {
+            list.check_parents()?;
+        }
+        if session.options.prune_empty_dirs {
+            list.prune_empty_dirs(|_| false);
+        }
+        Ok(list)
+    }
+}

@@ -1,0 +1,127 @@
+//! Writes file data, with holes where that is wanted (spec 07 §6.3).
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::file::Output;
+
+/// Runs of zeros at least this long inside a write become holes (`--sparse`).
+const SHORTEST_HOLE: usize = 1024;
+
+/// A file that is written from front to back.
+#[derive(Debug)]
+pub(super) struct FileOutput {
+    file: File,
+    sparse: bool,
+}
+
+impl FileOutput {
+    pub(super) fn new(file: File, sparse: bool) -> Self {
+        Self { file, sparse }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives the file its final length, and puts it on the disk if `sync`.
+    pub(super) fn finish(&mut self, length: u64, sync: bool) -> io::Result<()> {
+        if self.file.metadata()?.len() != length {
+            self.file.set_len(length)?;
+        }
+        if sync { self.file.sync_all() } else { Ok(()) }
+    }
+
+    /// Writes what is not zero; where zeros stand the file must have none of its old bytes.
+    fn write_sparse(&mut self, mut offset: u64, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let zeros = data.iter().take_while(|byte| **byte == 0).count();
+            if zeros >= SHORTEST_HOLE || zeros == data.len() {
+                self.punch(offset, zeros as u64)?;
+                offset += zeros as u64;
+                data = &data[zeros..];
+                continue;
+            }
+            let length = length_before_hole(data, zeros);
+            self.file.write_all_at(&data[..length], offset)?;
+            offset += length as u64;
+            data = &data[length..];
+        }
+        Ok(())
+    }
+
+    /// Makes a hole where the file already has bytes; beyond its end there is one anyway.
+    fn punch(&mut self, offset: u64, length: u64) -> io::Result<()> {
+        if offset >= self.file.metadata()?.len() {
+            return Ok(());
+        }
+        let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.file, flags, offset, length) {
+            Ok(()) => Ok(()),
+            Err(rustix::io::Errno::OPNOTSUPP) => {
+                self.file.write_all_at(&vec![0; length.min(1 << 20) as usize], offset)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// How much of `data` to write before the next run of zeros that is worth a hole.
+fn length_before_hole(data: &[u8], start: usize) -> usize {
+    let mut zeros = 0;
+    for (at, &byte) in data.iter().enumerate().skip(start) {
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        if zeros == SHORTEST_HOLE {
+            return at + 1 - SHORTEST_HOLE;
+        }
+    }
+    data.len()
+}
+
+impl Output for FileOutput {
+    fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.sparse { self.write_sparse(offset, data) } else { self.file.write_all_at(data, offset) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(pieces: &[Vec<u8>]) -> Vec<u8> {
+        let mut output = FileOutput::new(tempfile::tempfile().expect("file"), true);
+        let mut offset = 0;
+        for piece in pieces {
+            output.write(offset, piece).expect("write");
+            offset += piece.len() as u64;
+        }
+        output.finish(offset, false).expect("finish");
+        let mut content = vec![1; offset as usize];
+        output.file().read_exact_at(&mut content, 0).expect("read");
+        content
+    }
+
+    proptest! {
+        #[test]
+        fn holes_read_as_the_zeros_they_replace(
+            pieces in prop::collection::vec((0_usize..5000, 0_usize..5000, any::<u8>()), 0..6)
+        ) {
+            let pieces: Vec<Vec<u8>> = pieces.into_iter()
+                .map(|(zeros, bytes, value)| [vec![0; zeros], vec![value; bytes], vec![0; zeros]].concat())
+                .collect();
+            prop_assert_eq!(written(&pieces), pieces.concat());
+        }
+    }
+
+    #[test]
+    fn long_runs_of_zeros_take_no_space() {
+        use std::os::unix::fs::MetadataExt;
+        let mut output = FileOutput::new(tempfile::tempfile().expect("file"), true);
+        output.write(0, &vec![0; 10 << 20]).expect("write");
+        output.finish(10 << 20, false).expect("finish");
+        let metadata = output.file().metadata().expect("stat");
+        assert_eq!((metadata.len(), metadata.blocks()), (10 << 20, 0));
+    }
+}

@@ -1,0 +1,345 @@
+//! The receiver: alone reads the link, hands file lists and outcomes to the generator, and writes
+//! the content of files (spec 02 §6, §7; 07 §7).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rsync_proto::delta::TokenDecoder;
+use rsync_proto::exit::ExitCode;
+use rsync_proto::flist::{EntryRef, FileList, Kind, NameGuard, Segment};
+use rsync_proto::phase::{
+    Answers, Event as PhaseEvent, FinalStatistics, ItemAttributes, ItemFlags, ItemRules, decode_delete_stats,
+};
+use rsync_proto::text::{self, Direction, EntryKind, Event, KindCounts, Moment, Progress, Stage, Topic};
+use rsync_proto::wire::{Message, Ndx, NdxDecoder};
+
+use super::lists::ListReader;
+use super::shared::{Notice, Shared};
+use super::target::{self, Target};
+use crate::generate::facts;
+use crate::inbox::{Inbox, MessageSink};
+use crate::{EngineError, Session};
+
+/// The reading half of the receiving side.
+pub(crate) struct Receiver<'a> {
+    session: &'a Session,
+    shared: &'a Shared,
+    inbox: Inbox,
+    peer: Peer<'a>,
+    lists: ListReader<'a>,
+    files: FileList,
+    ndx: NdxDecoder,
+    answers: Answers,
+    tokens: TokenDecoder,
+    target: Option<Target<'a>>,
+    outcome: Outcome,
+}
+
+/// What the receiver learned by the end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outcome {
+    /// The sender's own numbers, where it is a server.
+    pub(crate) statistics: Option<FinalStatistics>,
+    /// Entries of all lists.
+    pub(crate) listed: KindCounts,
+    /// Entries that did not exist before.
+    pub(crate) created: KindCounts,
+    /// Bytes of all regular files and link targets of the lists.
+    pub(crate) total_size: u64,
+    /// Bytes of the lists on the wire.
+    pub(crate) list_size: u64,
+}
+
+impl<'a> Receiver<'a> {
+    /// Starts on a stream that is framed as the session demands.
+    pub(crate) fn new(
+        session: &'a Session,
+        shared: &'a Shared,
+        inbox: Inbox,
+        guard: Option<Box<dyn NameGuard + Send>>,
+    ) -> Result<Self, EngineError> {
+        let negotiated = &session.negotiated;
+        Ok(Self {
+            session,
+            shared,
+            inbox,
+            peer: Peer { session, shared },
+            lists: ListReader::new(session, guard)?,
+            files: FileList::new(negotiated.incremental_recursion()),
+            ndx: NdxDecoder::new(negotiated.is_modern()),
+            answers: Answers::new(negotiated),
+            tokens: TokenDecoder::new(negotiated)?,
+            target: None,
+            outcome: Outcome::default(),
+        })
+    }
+
+    /// Reads to the end of the session; failures go to the generator as well, which then ends too.
+    pub(crate) fn run(mut self) -> Outcome {
+        if let Err(error) = self.read_session() {
+            self.shared.notify(Notice::Broken(error));
+        }
+        self.outcome
+    }
+
+    fn read_session(&mut self) -> Result<(), EngineError> {
+        let first = self.read_list(None)?;
+        let empty = first.is_empty();
+        self.shared.notify(Notice::List(first));
+        if self.files.is_complete() {
+            self.shared.notify(Notice::ListsEnd);
+        }
+        if empty && !self.session.server {
+            return self.finish_empty();
+        }
+        while !self.answers.is_over() {
+            match self.inbox.decode(&mut self.peer, |input| self.ndx.decode(input))? {
+                Ndx::Item(index) => self.item(index)?,
+                Ndx::Done => self.done()?,
+                Ndx::DeleteStats => self.delete_stats()?,
+                Ndx::SubList { dir } => {
+                    let list = self.read_list(Some(dir))?;
+                    self.shared.notify(Notice::List(list));
+                }
+                Ndx::FileListEof => {
+                    self.expect_incremental(Ndx::FileListEof)?;
+                    self.files.complete();
+                    self.shared.notify(Notice::ListsEnd);
+                }
+            }
+        }
+        self.count_received();
+        Ok(())
+    }
+
+    /// An empty list on a pull is all there is: the sender closes without phases (spec 02 §7.1).
+    fn finish_empty(&mut self) -> Result<(), EngineError> {
+        while !self.files.is_complete() {
+            match self.inbox.decode(&mut self.peer, |input| self.ndx.decode(input))? {
+                Ndx::FileListEof => self.files.complete(),
+                ndx => return Err(self.invalid_index(ndx)),
+            }
+        }
+        self.count_received();
+        self.shared.notify(Notice::EmptyTransfer);
+        Ok(())
+    }
+
+    fn count_received(&self) {
+        self.session.counters.bytes_read.store(self.inbox.received(), Ordering::Relaxed);
+    }
+
+    fn read_list(&mut self, dir: Option<u32>) -> Result<Arc<Segment>, EngineError> {
+        let head = match dir {
+            None => None,
+            Some(dir) => {
+                self.expect_incremental(Ndx::SubList { dir })?;
+                Some(self.files.announce(Ndx::SubList { dir }.value())?)
+            }
+        };
+        let before = self.inbox.received();
+        let list = self.lists.read(head, self.files.next_start(), &mut self.inbox, &mut self.peer)?;
+        self.outcome.list_size += self.inbox.received() - before;
+        let list = Arc::new(list);
+        for entry in list.iter().filter(|entry| entry.is_active()) {
+            self.outcome.listed.add(EntryKind::from_mode(entry.mode()));
+            if matches!(entry.kind(), Kind::File | Kind::Symlink) {
+                self.outcome.total_size += entry.size();
+            }
+        }
+        self.files.append(Arc::clone(&list))?;
+        Ok(list)
+    }
+
+    fn expect_incremental(&self, ndx: Ndx) -> Result<(), EngineError> {
+        let legal = self.session.negotiated.incremental_recursion() && !self.files.is_complete();
+        if legal { Ok(()) } else { Err(self.invalid_index(ndx)) }
+    }
+
+    fn invalid_index(&self, ndx: Ndx) -> EngineError {
+        let last = self.files.range().map_or(-1, |(_, last)| i64::from(last));
+        EngineError::protocol(format!("Invalid file index: {} (-1 - {last}) [receiver]", ndx.value()))
+    }
+
+    fn delete_stats(&mut self) -> Result<(), EngineError> {
+        if self.answers.seen().is_none() || self.session.server {
+            return Err(self.invalid_index(Ndx::DeleteStats));
+        }
+        // The generator counted them itself; a server only repeats its numbers.
+        self.inbox.decode(&mut self.peer, decode_delete_stats).map(drop)
+    }
+
+    fn done(&mut self) -> Result<(), EngineError> {
+        let live = self.files.lists().len();
+        let ends_list = self.answers.seen().is_none();
+        let more_lists = live > 1 || !self.files.is_complete();
+        if ends_list && more_lists && live <= 1 {
+            return Err(EngineError::protocol("the sender ends a list that is still needed [receiver]"));
+        }
+        let event = self.answers.on_done(more_lists)?;
+        if ends_list && self.session.negotiated.incremental_recursion() {
+            self.files.release();
+        }
+        let Some(event) = event else { return Ok(()) };
+        if event == PhaseEvent::RedoAnswered
+            && let Some(target) = &mut self.target
+        {
+            target.place_delayed()?;
+        }
+        if self.answers.precedes_statistics(event) {
+            self.count_received();
+            if !self.session.server {
+                let negotiated = &self.session.negotiated;
+                let statistics =
+                    self.inbox.decode(&mut self.peer, |input| FinalStatistics::decode(input, negotiated))?;
+                self.outcome.statistics = Some(statistics);
+            }
+        }
+        self.shared.notify(Notice::Passed(event));
+        Ok(())
+    }
+}
+
+impl Receiver<'_> {
+    /// An item: the sender's echo of what the generator sent (spec 02 §5).
+    fn item(&mut self, index: u32) -> Result<(), EngineError> {
+        let session = self.session;
+        let negotiated = &session.negotiated;
+        let attributes =
+            self.inbox.decode(&mut self.peer, |input| ItemAttributes::decode(input, negotiated))?;
+        let Some((list, place)) = self.files.holder(index) else {
+            return Err(self.not_in_lists(index));
+        };
+        let Some(entry) = list.get(place).filter(|entry| entry.is_active()) else {
+            let text = format!("rsync: refusing transfer of cleared file index {index}");
+            return Err(EngineError::protocol(text));
+        };
+        let rules = ItemRules {
+            is_regular: entry.kind() == Kind::File && index >= list.start(),
+            in_phase_2: self.answers.seen() >= Some(PhaseEvent::RedoAnswered),
+            basis_dirs: session.options.basis_dirs.as_ref().map_or(0, |basis| basis.dirs.len()),
+            fuzzy: session.options.fuzzy > 0,
+        };
+        attributes.check(index, rules)?;
+        let path = entry.path();
+        if attributes.flags.contains(ItemFlags::IS_NEW) {
+            self.outcome.created.add(EntryKind::from_mode(entry.mode()));
+        }
+        if !attributes.flags.contains(ItemFlags::TRANSFER) {
+            self.emit(entry, &path, &attributes, Stage::Done, None);
+            return Ok(());
+        }
+        let Some(request) = self.shared.requests.take(index) else {
+            let text =
+                format!("the sender answers a request for index {index} that was never made [receiver]");
+            return Err(EngineError::protocol(text));
+        };
+        let counters = &session.counters;
+        if session.options.dry_run {
+            self.emit(entry, &path, &attributes, Stage::Done, None);
+            counters.transferred_files.fetch_add(1, Ordering::Relaxed);
+            counters.transferred_size.fetch_add(entry.size(), Ordering::Relaxed);
+            self.shared.notify(Notice::Finished(index));
+            return Ok(());
+        }
+        let Some(destination) = self.shared.destination() else {
+            return Err(EngineError::ReceiverGone);
+        };
+        self.emit(entry, &path, &attributes, Stage::Begins, None);
+        counters.transferred_files.fetch_add(1, Ordering::Relaxed);
+        counters.transferred_size.fetch_add(entry.size(), Ordering::Relaxed);
+        let progress = self.progress(&list, entry);
+        let target = self.target.get_or_insert_with(|| Target::new(session, destination));
+        let (outcome, digest) = target.receive(
+            &list,
+            entry,
+            (request, progress),
+            &mut self.inbox,
+            &mut self.peer,
+            &mut self.tokens,
+        )?;
+        self.emit(entry, &path, &attributes, Stage::Done, digest.as_deref());
+        self.shared.notify(match outcome {
+            target::Outcome::Finished => Notice::Finished(index),
+            target::Outcome::Redo => Notice::Redo(index),
+            target::Outcome::Failed => Notice::Failed(index),
+        });
+        Ok(())
+    }
+
+    /// Progress at the start of a file.
+    fn progress(&self, list: &Segment, entry: EntryRef<'_>) -> Progress<'static> {
+        let counters = &self.session.counters;
+        let known = self.outcome.listed.total();
+        let later: usize =
+            self.files.lists().filter(|other| other.start() > list.start()).map(|other| other.len()).sum();
+        Progress {
+            moment: Moment::Running,
+            name: b"",
+            offset: 0,
+            size: entry.size(),
+            transfers: counters.transferred_files.load(Ordering::Relaxed) - 1,
+            remaining: (list.len() - 1 - entry.place() + later) as u64,
+            known,
+            lists_pending: !self.files.is_complete(),
+            total_offset: counters.transferred_size.load(Ordering::Relaxed) - entry.size(),
+            total_size: self.outcome.total_size,
+        }
+    }
+
+    fn not_in_lists(&self, index: u32) -> EngineError {
+        let (first, last) = self.files.range().map_or((-1, -1), |(first, last)| (first.into(), last.into()));
+        let (first, last): (i64, i64) = (first, last);
+        EngineError::protocol(format!(
+            "File-list index {index} not in {first} - {last} (read_item) [receiver]"
+        ))
+    }
+
+    fn emit(
+        &self,
+        entry: EntryRef<'_>,
+        path: &[u8],
+        attributes: &ItemAttributes,
+        stage: Stage,
+        digest: Option<&[u8]>,
+    ) {
+        if !self.session.events.wants(Topic::Items) {
+            return;
+        }
+        let item = text::Item {
+            flags: attributes.flags,
+            detailed: self.session.negotiated.has_item_flags(),
+            xname: attributes.xname.as_deref(),
+            direction: Direction::Received,
+            entry: facts(&entry, path),
+            data_bytes: 0,
+            sum_bytes: 0,
+            digest,
+        };
+        self.session.events.emit(Event::Item { stage, item: &item });
+    }
+}
+
+/// Handles the messages of the sender.
+struct Peer<'a> {
+    session: &'a Session,
+    shared: &'a Shared,
+}
+
+impl MessageSink for Peer<'_> {
+    fn message(&mut self, message: Message) -> Result<(), EngineError> {
+        match message {
+            Message::NoSend(index) => match self.shared.requests.take(index) {
+                Some(_) => self.shared.notify(Notice::Failed(index)),
+                None => {
+                    let text =
+                        format!("the sender refuses index {index}, which was not requested [receiver]");
+                    return Err(EngineError::protocol(text));
+                }
+            },
+            Message::ErrorExit(code) => return Err(EngineError::PeerExit(ExitCode::from_peer(code))),
+            other => self.session.take_message(other),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! What the receiver and the generator of one side share: requests in flight, and the queue of what
+//! the receiver tells the generator (design decision 3).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rsync_proto::flist::Segment;
+use rsync_proto::phase::{Event, ItemFlags};
+
+use crate::EngineError;
+use crate::destination::Destination;
+
+/// What the generator offered for a transfer; the sender's echo can only confirm it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// The item flags sent.
+    pub(crate) flags: ItemFlags,
+    /// Where matched blocks are copied from.
+    pub(crate) basis: Basis,
+    /// The first attempt failed its verification.
+    pub(crate) redo: bool,
+    /// The file is extended: its present length in bytes.
+    pub(crate) append_at: Option<u64>,
+}
+
+/// The file whose block sums were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Basis {
+    /// None: the whole file comes as literal data.
+    None,
+    /// The file at the destination.
+    Destination,
+    /// What an interrupted transfer left in the partial directory.
+    Partial,
+}
+
+/// Transfers requested and not yet answered.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    in_flight: Mutex<HashMap<u32, Request>>,
+}
+
+impl Requests {
+    /// Records a request before it is sent.
+    pub(crate) fn insert(&self, index: u32, request: Request) {
+        self.lock().insert(index, request);
+    }
+
+    /// Takes the request that the sender answers, if there was one.
+    pub(crate) fn take(&self, index: u32) -> Option<Request> {
+        self.lock().remove(&index)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Request>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the receiver tells the generator.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// A file list is complete.
+    List(Arc<Segment>),
+    /// No more lists will come.
+    ListsEnd,
+    /// The file of this index is verified and in place.
+    Finished(u32),
+    /// It failed its verification once and is to be requested again.
+    Redo(u32),
+    /// It will not come.
+    Failed(u32),
+    /// A phase has ended, and everything before it was worked off.
+    Passed(Event),
+    /// The sender had nothing to send: there are no phases.
+    EmptyTransfer,
+    /// The receiver cannot go on.
+    Broken(EngineError),
+}
+
+/// Everything both halves of the receiving side hold.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Transfers requested and not answered.
+    pub(crate) requests: Requests,
+    destination: OnceLock<Destination>,
+    empty: AtomicBool,
+    notices: Mutex<mpsc::Sender<Notice>>,
+}
+
+impl Shared {
+    /// Makes the shared state and the generator's end of the queue.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Notice>) {
+        let (sender, receiver) = mpsc::channel();
+        let shared = Self {
+            requests: Requests::default(),
+            destination: OnceLock::new(),
+            empty: AtomicBool::new(false),
+            notices: Mutex::new(sender),
+        };
+        (shared, receiver)
+    }
+
+    /// Queues a notice without ever blocking; a generator that has already gone does not need it.
+    pub(crate) fn notify(&self, notice: Notice) {
+        if matches!(notice, Notice::EmptyTransfer) {
+            self.empty.store(true, Ordering::SeqCst);
+        }
+        let _ = self.notices.lock().unwrap_or_else(PoisonError::into_inner).send(notice);
+    }
+
+    /// Whether the sender had nothing to send.
+    pub(crate) fn is_empty_transfer(&self) -> bool {
+        self.empty.load(Ordering::SeqCst)
+    }
+
+    /// Fixes the destination, before anything is requested.
+    pub(crate) fn set_destination(&self, destination: Destination) -> &Destination {
+        self.destination.get_or_init(|| destination)
+    }
+
+    /// The destination, once it is known.
+    pub(crate) fn destination(&self) -> Option<&Destination> {
+        self.destination.get()
+    }
+}

@@ -1,0 +1,363 @@
+//! Puts received content in place: temporary file, attributes, rename; partial and delayed files
+//! (spec 07 §6, §7, §8).
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use rsync_proto::delta::TokenDecoder;
+use rsync_proto::flist::{EntryRef, Segment};
+use rsync_proto::sum::SumBytes;
+use rsync_proto::text::{Failure, Kept, Message, Place, Progress, Role};
+
+use super::file::{Assembly, Received};
+use super::output::FileOutput;
+use super::shared::{Basis, Request};
+use crate::confine::{Dir, DirStack, Stat, stat_fd};
+use crate::destination::Destination;
+use crate::inbox::{Inbox, MessageSink};
+use crate::meta::{Attributes, Times};
+use crate::partial::PartialDir;
+use crate::{EngineError, Session};
+
+/// What became of a requested file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Verified, and in place (or delayed).
+    Finished,
+    /// To be requested again.
+    Redo,
+    /// Given up.
+    Failed,
+}
+
+/// The writing side of a receiver, once the destination is known.
+pub(super) struct Target<'a> {
+    session: &'a Session,
+    destination: &'a Destination,
+    dirs: DirStack,
+    attributes: Attributes,
+    partial: Option<PartialDir>,
+    /// Verified files that wait in their partial directories (`--delay-updates`).
+    delayed: Vec<(Arc<Segment>, usize)>,
+}
+
+/// A file that is being written.
+struct Draft {
+    output: FileOutput,
+    /// Its temporary name; `None` when the file is updated in place.
+    temp: Option<Vec<u8>>,
+    /// In place in the partial directory rather than at the destination.
+    in_partial_dir: bool,
+}
+
+impl<'a> Target<'a> {
+    /// Writes beneath `destination`.
+    pub(super) fn new(session: &'a Session, destination: &'a Destination) -> Self {
+        Self {
+            session,
+            destination,
+            dirs: DirStack::new(Arc::clone(&destination.root)),
+            attributes: Attributes::new(&session.options),
+            partial: PartialDir::of(&session.options),
+            delayed: Vec::new(),
+        }
+    }
+
+    /// Receives the content of `entry` and puts it in place.
+    ///
+    /// # Errors
+    /// What ends the whole run: the stream broke, or the disk is full.
+    pub(super) fn receive(
+        &mut self,
+        list: &Arc<Segment>,
+        entry: EntryRef<'_>,
+        (request, progress): (Request, Progress<'static>),
+        inbox: &mut Inbox,
+        sink: &mut dyn MessageSink,
+        tokens: &mut TokenDecoder,
+    ) -> Result<(Outcome, Option<SumBytes>), EngineError> {
+        let path = entry.path();
+        let (dir_path, name) = self.destination.place_of(&entry);
+        let place = Place::new(&self.destination.path, &path);
+        let session = self.session;
+        let partial = self.partial.as_ref();
+        let discard = |inbox: &mut Inbox, sink: &mut dyn MessageSink, tokens: &mut TokenDecoder| {
+            let has_data = Cell::new(false);
+            let assembly = Assembly {
+                session,
+                name: &path,
+                request,
+                progress,
+                basis: None,
+                in_place: false,
+                output: None,
+                has_data: &has_data,
+            };
+            assembly.receive(inbox, sink, tokens).map(|_| (Outcome::Failed, None))
+        };
+        let dir = match self.dirs.dir(dir_path) {
+            Ok(dir) => dir,
+            Err(error) => {
+                session.failed(Role::Receiver, Failure::Mkstemp(place), &error);
+                return discard(inbox, sink, tokens);
+            }
+        };
+        let existing = dir.stat(name).ok();
+        if existing.is_some_and(|stat| stat.is_dir()) {
+            session.say(Message::IsDirectory(place));
+            return discard(inbox, sink, tokens);
+        }
+        let existing = existing.filter(Stat::is_file);
+        let basis = open_basis(dir, name, request.basis, partial);
+        let mut draft = match Draft::open(session, dir, name, &request, basis.as_ref(), partial) {
+            Ok(draft) => draft,
+            Err(error) => {
+                session.failed(Role::Receiver, Failure::Mkstemp(place), &error);
+                return discard(inbox, sink, tokens);
+            }
+        };
+        let has_data = Cell::new(false);
+        let assembly = Assembly {
+            session,
+            name: &path,
+            request,
+            progress,
+            basis: basis.as_ref(),
+            in_place: draft.temp.is_none(),
+            output: Some(&mut draft.output),
+            has_data: &has_data,
+        };
+        let received = assembly.receive(inbox, sink, tokens);
+        let finish = Finish {
+            session,
+            attributes: &self.attributes,
+            partial,
+            dir,
+            name,
+            entry,
+            place,
+            existing,
+            redo: request.redo,
+        };
+        match received {
+            Err(error) => {
+                finish.interrupted(draft, has_data.get());
+                Err(error)
+            }
+            Ok(received) if received.write_error.is_some() => Err(finish.write_failed(draft, received)),
+            Ok(received) if received.verified => {
+                let digest = received.digest;
+                let outcome = finish.verified(draft, received)?;
+                if session.options.delay_updates && outcome == Outcome::Finished {
+                    self.delayed.push((Arc::clone(list), entry.place()));
+                }
+                Ok((outcome, Some(digest)))
+            }
+            Ok(_) => Ok((finish.unverified(draft), None)),
+        }
+    }
+
+    /// `--delay-updates`: renames everything that waits into place, in list order.
+    pub(super) fn place_delayed(&mut self) -> Result<(), EngineError> {
+        let Some(partial) = &self.partial else { return Ok(()) };
+        for (list, at) in std::mem::take(&mut self.delayed) {
+            let Some(entry) = list.get(at) else { continue };
+            let (dir_path, name) = self.destination.place_of(&entry);
+            let moved = self.dirs.dir(dir_path).and_then(|dir| {
+                partial.open(dir)?.rename(name, dir, name)?;
+                partial.remove_if_empty(dir);
+                Ok(())
+            });
+            if let Err(error) = moved {
+                let path = entry.path();
+                let place = Place::new(&self.destination.path, &path);
+                self.session.failed(Role::Receiver, Failure::RenameDelayed(place, name), &error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file whose blocks the sender refers to.
+fn open_basis(dir: &Dir, name: &[u8], basis: Basis, partial: Option<&PartialDir>) -> Option<File> {
+    match basis {
+        Basis::None => None,
+        Basis::Destination => dir.open_read(name).ok(),
+        Basis::Partial => partial?.open(dir).ok()?.open_read(name).ok(),
+    }
+}
+
+impl Draft {
+    fn open(
+        session: &Session,
+        dir: &Dir,
+        name: &[u8],
+        request: &Request,
+        basis: Option<&File>,
+        partial: Option<&PartialDir>,
+    ) -> io::Result<Self> {
+        let options = &session.options;
+        if options.inplace {
+            let file = dir.open_in_place(name)?;
+            let output = FileOutput::new(file, options.sparse);
+            return Ok(Self { output, temp: None, in_partial_dir: false });
+        }
+        let updates_partial =
+            request.basis == Basis::Partial && basis.is_some() && session.negotiated.inplace_partial_dir();
+        if let (true, Some(partial)) = (updates_partial, partial) {
+            let file = partial.open(dir)?.open_in_place(name)?;
+            let output = FileOutput::new(file, options.sparse);
+            return Ok(Self { output, temp: None, in_partial_dir: true });
+        }
+        let (file, temp) = dir.create_temp(name, &mut rand::random)?;
+        Ok(Self { output: FileOutput::new(file, options.sparse), temp: Some(temp), in_partial_dir: false })
+    }
+}
+
+/// Everything that finishing one file needs.
+struct Finish<'f> {
+    session: &'f Session,
+    attributes: &'f Attributes,
+    partial: Option<&'f PartialDir>,
+    dir: &'f Dir,
+    name: &'f [u8],
+    entry: EntryRef<'f>,
+    place: Place<'f>,
+    /// The regular file that was at the destination.
+    existing: Option<Stat>,
+    redo: bool,
+}
+
+impl Finish<'_> {
+    /// The content is right: attributes, then rename.
+    fn verified(&self, mut draft: Draft, received: Received) -> Result<Outcome, EngineError> {
+        if let Err(error) = draft.output.finish(received.length, self.session.options.fsync) {
+            return Err(self.write_failed(draft, Received { write_error: Some(error), ..received }));
+        }
+        let Some(temp) = &draft.temp else {
+            if draft.in_partial_dir {
+                return Ok(self.place_updated_partial());
+            }
+            self.set_attributes(self.dir, self.name, &draft, Times::Exact);
+            return Ok(Outcome::Finished);
+        };
+        self.set_attributes(self.dir, temp, &draft, Times::Exact);
+        let placed = match self.partial.filter(|_| self.session.options.delay_updates) {
+            Some(partial) => {
+                partial.make(self.dir).and_then(|delayed| self.dir.rename(temp, &delayed, self.name))
+            }
+            None => self.dir.rename(temp, self.dir, self.name),
+        };
+        if let Err(error) = placed {
+            self.session.failed(Role::Receiver, Failure::Rename(self.place, self.name), &error);
+            self.discard(temp);
+            return Ok(Outcome::Failed);
+        }
+        if let (Some(partial), false) = (self.partial, self.session.options.delay_updates) {
+            partial.discard(self.dir, self.name);
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// The partial file was completed where it is.
+    fn place_updated_partial(&self) -> Outcome {
+        let Some(partial) = self.partial else { return Outcome::Failed };
+        let moved = partial.open(self.dir).and_then(|from| {
+            let current = from.stat(self.name)?;
+            self.apply(&from, self.name, &current, Times::Exact);
+            if !self.session.options.delay_updates {
+                from.rename(self.name, self.dir, self.name)?;
+                partial.remove_if_empty(self.dir);
+            }
+            Ok(())
+        });
+        match moved {
+            Ok(()) => Outcome::Finished,
+            Err(error) => {
+                self.session.failed(Role::Receiver, Failure::Rename(self.place, self.name), &error);
+                Outcome::Failed
+            }
+        }
+    }
+
+    /// The digest did not match (spec 07 §8).
+    fn unverified(&self, draft: Draft) -> Outcome {
+        let kept = match (&draft.temp, draft.in_partial_dir) {
+            (None, true) => Kept::PartialDir,
+            (None, false) => Kept::Retained,
+            (Some(_), _) => Kept::Discarded,
+        };
+        if let Some(temp) = &draft.temp {
+            self.keep_or_discard(temp, &draft, true, Times::Keep);
+        }
+        if self.redo {
+            self.session.say(Message::VerificationFailed(self.place.name, kept));
+            return Outcome::Failed;
+        }
+        self.session.say(Message::VerificationRetry { name: self.place.name, kept, batch: false });
+        Outcome::Redo
+    }
+
+    /// The stream broke off in the middle.
+    fn interrupted(&self, draft: Draft, has_data: bool) {
+        if let Some(temp) = &draft.temp {
+            self.keep_or_discard(temp, &draft, has_data, Times::Keep);
+        }
+    }
+
+    /// The disk did not take the content: the run is over.
+    fn write_failed(&self, draft: Draft, received: Received) -> EngineError {
+        if let Some(temp) = &draft.temp {
+            self.keep_or_discard(temp, &draft, received.has_data, Times::Keep);
+        }
+        let mut text = b"rsync: [receiver] ".to_vec();
+        Failure::Write(self.place).render(&mut text);
+        let source = received.write_error.unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+        EngineError::FileIo { text: text.into(), source }
+    }
+
+    /// `--partial` and `--partial-dir`: what has come is kept for the next time.
+    fn keep_or_discard(&self, temp: &[u8], draft: &Draft, has_data: bool, times: Times) {
+        let options = &self.session.options;
+        let kept = has_data
+            && match self.partial {
+                Some(partial) => {
+                    let moved = partial.make(self.dir).and_then(|dir| self.dir.rename(temp, &dir, self.name));
+                    moved.is_ok()
+                }
+                None if options.partial => {
+                    self.set_attributes(self.dir, temp, draft, times);
+                    self.dir.rename(temp, self.dir, self.name).is_ok()
+                }
+                None => false,
+            };
+        if !kept {
+            self.discard(temp);
+        }
+    }
+
+    fn discard(&self, temp: &[u8]) {
+        if let Err(error) = self.dir.unlink(temp) {
+            self.session.failed(Role::Receiver, Failure::Delete("unlink", temp), &error);
+        }
+    }
+
+    fn set_attributes(&self, dir: &Dir, name: &[u8], draft: &Draft, times: Times) {
+        match stat_fd(draft.output.file()) {
+            Ok(current) => self.apply(dir, name, &current, times),
+            Err(error) => self.session.failed(Role::Receiver, Failure::Fstat(self.place), &error),
+        }
+    }
+
+    fn apply(&self, dir: &Dir, name: &[u8], current: &Stat, times: Times) {
+        let wanted = self.attributes.wanted(&self.entry, self.existing.as_ref());
+        let options = &self.session.options;
+        if let Err((step, error)) =
+            self.attributes.apply(dir, name, &self.entry, current, &wanted, (times, options))
+        {
+            self.session.failed(Role::Receiver, step.failure(self.place), &error);
+        }
+    }
+}
