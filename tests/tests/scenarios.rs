@@ -66,3 +66,18 @@ fn every_local_copy_says_what_was_captured_as_a_pull() {
         scenarios.iter().filter(|it| it.is_for_us() && it.only_local_copies() && !excepted(it)).collect();
     assert_all_hold(&ours, Mode::AsTalkativePull);
 }
+
+#[test]
+fn what_is_replayed_and_what_is_not_is_counted() {
+    let scenarios = all();
+    let count = |wanted: &dyn Fn(&Scenario) -> bool| scenarios.iter().filter(|it| wanted(it)).count();
+    assert_eq!(scenarios.len(), 332);
+    assert_eq!(count(&|it| it.user == "nonroot"), 24, "run the tests as another user for these");
+    assert_eq!(count(&Scenario::only_pulls_or_lists), 8);
+    assert_eq!(count(&Scenario::only_local_copies), 305);
+    let neither = |it: &Scenario| !it.only_pulls_or_lists() && !it.only_local_copies();
+    assert_eq!(count(&neither), 19, "pushes, batches, option errors, or several kinds of runs in one");
+    for (id, _) in NOT_AS_PULLS.iter().chain(NOT_AS_TALKATIVE_PULLS) {
+        assert!(scenarios.iter().any(|it| it.id == *id), "{id}");
+    }
+}
