@@ -12,6 +12,8 @@ mod queue;
 mod reader;
 mod remove;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use rsync_proto::filter::{Filters, RuleFiles};
 use rsync_proto::options::RemoveSource;

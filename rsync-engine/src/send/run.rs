@@ -62,6 +62,9 @@ impl<'a, L: Lists> Sender<'a, L> {
     ) -> Result<Self, EngineError> {
         let negotiated = &session.negotiated;
         let incremental = negotiated.incremental_recursion();
+        if !incremental {
+            total.set(1);
+        }
         Ok(Self {
             session,
             outbox,
@@ -150,9 +153,6 @@ impl<'a, L: Lists> Sender<'a, L> {
         self.report.list_size += self.outbox.sent() - before;
         let is_empty = list.is_empty();
         self.add_list(list)?;
-        if !incremental {
-            self.total.set(1);
-        }
         let flags = self.session.errors.io_error();
         if negotiated.is_modern() && !negotiated.safe_file_list() && !flags.is_empty() {
             self.outbox.message(&wire::Message::IoError(flags))?;
