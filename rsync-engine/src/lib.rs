@@ -29,7 +29,7 @@ pub use error::EngineError;
 pub use link::{Link, LinkControl};
 pub use outgoing::Outgoing;
 pub use receive::{ReceiveReport, ReceiveSetup, receive};
-pub use send::{Agreed, ListWire, Lists, SendReport, SendSetup, send};
+pub use send::{Agreed, ListWire, Lists, ScannedLists, SendReport, SendSetup, send};
 pub use session::{Counters, ErrorState, Session};
 pub use socket_options::SocketOption;
 pub use voice::ServerVoice;

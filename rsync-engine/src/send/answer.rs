@@ -108,9 +108,7 @@ impl<L: Lists> Sender<'_, L> {
     ) -> Result<(), EngineError> {
         let options = &self.session.options;
         let name = entry.path();
-        let follow = options.copy_links || options.copy_unsafe_links;
-        let opened = self.lists.dir_of(entry).and_then(|dir| dir.open(entry.name(), follow));
-        let content = match opened {
+        let content = match self.lists.open(entry) {
             Ok(content) => content,
             Err(error) => return self.refuse(item.index, entry, &name, &error),
         };

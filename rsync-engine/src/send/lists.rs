@@ -9,7 +9,7 @@ use rsync_proto::wire::{Ndx, NdxEncoder};
 
 use crate::EngineError;
 use crate::outbox::Outbox;
-use crate::tree::TreeDir;
+use crate::tree::{ReadAt, TreeDir};
 
 /// Makes the file lists of a sender, one after the other, and finds the files of their entries.
 pub trait Lists {
@@ -26,6 +26,12 @@ pub trait Lists {
     /// # Errors
     /// Those that end the transfer.
     fn next(&mut self, wire: &mut ListWire<'_>) -> Result<Option<Arc<Segment>>, EngineError>;
+
+    /// Opens the content of `entry`.
+    ///
+    /// # Errors
+    /// What the source says.
+    fn open(&mut self, entry: EntryRef<'_>) -> io::Result<Box<dyn ReadAt>>;
 
     /// The directory that holds `entry`.
     ///

@@ -12,21 +12,26 @@ mod queue;
 mod reader;
 mod remove;
 mod run;
+mod scanned;
 #[cfg(test)]
 mod tests;
 
 use rsync_proto::filter::{Filters, RuleFiles};
 use rsync_proto::options::RemoveSource;
-use rsync_proto::text::{KindCounts, Role};
-use rsync_proto::wire::{Legal, Message, MessageCode};
+use rsync_proto::text::{Event, KindCounts, Role, Severity, exit_line};
+use rsync_proto::wire::{Legal, Message};
 
 pub use lists::{ListWire, Lists};
+pub use scanned::ScannedLists;
 
 use crate::{Connection, EngineError, Session};
 use handshake::Handshake;
 use queue::Queue;
 use reader::{ListTotal, Reader};
 use run::Sender;
+
+/// Said in the last line of a failing server.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What a sender needs before it can make lists.
 pub struct SendSetup<'a> {
@@ -121,12 +126,14 @@ fn last_words(outbox: &mut crate::outbox::Outbox, session: &Session, error: &Eng
         _ => return false,
     };
     let mut tell = || {
-        session.outgoing.drain(|message| outbox.message(message))?;
         if session.server && goodbye.is_some() {
-            let mut bytes = error.render(Role::Sender).into_bytes();
-            bytes.push(b'\n');
-            outbox.message(&Message::Text { code: MessageCode::Error, bytes })?;
+            let line = exit_line(error.exit_code(), Role::Sender, ("send.rs", line!()), VERSION);
+            for text in [error.render(Role::Sender), line.unwrap_or_default()] {
+                let text = [text.as_bytes(), b"\n"].concat();
+                session.events.emit(Event::PeerText { severity: Severity::Error, text: &text });
+            }
         }
+        session.outgoing.drain(|message| outbox.message(message))?;
         outbox.message(&Message::ErrorExit(goodbye))?;
         outbox.flush()
     };

@@ -138,13 +138,6 @@ impl<'a, L: Lists> Sender<'a, L> {
     /// Makes the first list; answers whether it is empty.
     fn send_first_list(&mut self) -> Result<bool, EngineError> {
         let negotiated = &self.session.negotiated;
-        let incremental = negotiated.incremental_recursion();
-        let options = &self.session.options;
-        self.session.events.emit(Event::FileListStarted {
-            sending: true,
-            incremental,
-            directories: options.recurse || options.dirs,
-        });
         let started = Instant::now();
         let before = self.outbox.sent();
         let mut wire = ListWire { outbox: self.outbox, ndx: &mut self.ndx };
@@ -158,7 +151,6 @@ impl<'a, L: Lists> Sender<'a, L> {
             self.outbox.message(&wire::Message::IoError(flags))?;
         }
         self.reported = flags;
-        self.session.events.emit(Event::FileListFinished { entries: self.report.listed.total() });
         Ok(is_empty)
     }
 
@@ -238,10 +230,9 @@ impl<'a, L: Lists> Sender<'a, L> {
         self.send_messages()?;
         match reply {
             DoneReply::ReleaseList => {
-                if self.files.release().is_none() || self.ledger.release().is_none() {
-                    return Err(EngineError::protocol("DONE for a file list that was not sent [sender]"));
+                if self.session.negotiated.incremental_recursion() {
+                    self.release_list()?;
                 }
-                self.current = self.current.max(self.ledger.released());
                 self.list_done();
                 self.put_ndx(Ndx::Done)?;
             }
@@ -250,6 +241,15 @@ impl<'a, L: Lists> Sender<'a, L> {
             DoneReply::End => return Ok(true),
         }
         Ok(false)
+    }
+
+    /// Drops the oldest list. Without incremental recursion the only one stays, for redo requests.
+    fn release_list(&mut self) -> Result<(), EngineError> {
+        if self.files.release().is_none() || self.ledger.release().is_none() {
+            return Err(EngineError::protocol("DONE for a file list that was not sent [sender]"));
+        }
+        self.current = self.current.max(self.ledger.released());
+        Ok(())
     }
 
     /// The final DONE, and the statistics where the client needs them.

@@ -1,0 +1,152 @@
+//! Lists that a [`Scan`] of a tree makes.
+
+use std::io;
+use std::sync::Arc;
+
+use rsync_proto::exit::IoErrorFlags;
+use rsync_proto::flist::{Entry, EntryRef, FileListEncoder, OwnerNames, Segment};
+use rsync_proto::text::Place;
+
+use super::lists::{ListWire, Lists};
+use crate::scan::{ListSink, Scan, ScanRequest, ScannedList};
+use crate::tree::{ReadAt, Tree, TreeDir};
+use crate::{EngineError, Session};
+
+/// Bytes of a list that are handed on together.
+const PIECE: usize = 32 << 10;
+
+/// The lists of a tree's files.
+pub struct ScannedLists {
+    session: Arc<Session>,
+    scan: Scan,
+    encoder: FileListEncoder,
+    module: Option<Vec<u8>>,
+    /// Names forwarded by the peer, the next one last.
+    names: Option<Vec<Vec<u8>>>,
+    /// Index of the first entry of the next list.
+    next_start: u32,
+    reported: IoErrorFlags,
+}
+
+impl ScannedLists {
+    /// Prepares to list what `request` asks for in `tree`. `names` are those of `--files-from`;
+    /// `owners` is the database of users and groups.
+    #[must_use]
+    pub fn new(
+        session: Arc<Session>,
+        tree: Arc<dyn Tree>,
+        request: ScanRequest,
+        names: Option<Vec<Vec<u8>>>,
+        owners: Box<dyn OwnerNames + Send>,
+    ) -> Self {
+        let encoder = FileListEncoder::new(&session.negotiated, request.columns.clone(), owners);
+        let next_start = u32::from(session.negotiated.incremental_recursion());
+        let module = request.module.clone();
+        let names = names.map(|mut names| {
+            names.reverse();
+            names
+        });
+        let scan = Scan::new(Arc::clone(&session), tree, request);
+        Self { session, scan, encoder, module, names, next_start, reported: IoErrorFlags::NONE }
+    }
+
+    /// The flags that the end marker of a list carries.
+    fn flags(&self, flags: IoErrorFlags) -> i32 {
+        if self.session.options.ignore_errors { 0 } else { flags.bits() }
+    }
+}
+
+/// Encodes entries; with a wire it sends them in pieces.
+struct Encoding<'a, 'w> {
+    encoder: &'a mut FileListEncoder,
+    bytes: Vec<u8>,
+    wire: Option<&'a mut ListWire<'w>>,
+}
+
+impl ListSink for Encoding<'_, '_> {
+    fn entry(&mut self, _: u32, entry: &Entry) -> Result<(), EngineError> {
+        self.encoder.put(&mut self.bytes, entry);
+        if let Some(wire) = self.wire.as_mut().filter(|_| self.bytes.len() >= PIECE) {
+            wire.put(&self.bytes)?;
+            self.bytes.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Lists for ScannedLists {
+    fn first(&mut self, wire: &mut ListWire<'_>) -> Result<Arc<Segment>, EngineError> {
+        self.encoder.begin(self.next_start);
+        let mut sink = Encoding { encoder: &mut self.encoder, bytes: Vec::new(), wire: Some(wire) };
+        let names = &mut self.names;
+        let scanned = match names {
+            Some(names) => {
+                let mut next = || Ok(names.pop());
+                self.scan.first(Some(&mut next), &mut sink)?
+            }
+            None => self.scan.first(None, &mut sink)?,
+        };
+        let mut bytes = sink.bytes;
+        let ScannedList { segment, io_error, .. } = scanned;
+        self.reported = io_error;
+        let flags = self.flags(io_error);
+        self.encoder.end(&mut bytes, flags);
+        wire.put(&bytes)?;
+        self.next_start = segment.start() + segment.len() as u32 + 1;
+        Ok(segment)
+    }
+
+    fn next(&mut self, wire: &mut ListWire<'_>) -> Result<Option<Arc<Segment>>, EngineError> {
+        self.encoder.begin(self.next_start);
+        let mut sink = Encoding { encoder: &mut self.encoder, bytes: Vec::new(), wire: None };
+        let scanned = self.scan.next(&mut sink)?;
+        let mut bytes = sink.bytes;
+        let Some(ScannedList { parent, segment, io_error }) = scanned else { return Ok(None) };
+        let changed = if io_error == self.reported { IoErrorFlags::NONE } else { io_error };
+        self.reported = io_error;
+        let flags = self.flags(changed);
+        self.encoder.end(&mut bytes, flags);
+        wire.announce(parent.unwrap_or_default())?;
+        wire.put(&bytes)?;
+        self.next_start = segment.start() + segment.len() as u32 + 1;
+        Ok(Some(segment))
+    }
+
+    fn open(&mut self, entry: EntryRef<'_>) -> io::Result<Box<dyn ReadAt>> {
+        self.scan.open(entry.origin(), &entry.path())
+    }
+
+    fn dir_of(&mut self, entry: EntryRef<'_>) -> io::Result<Arc<dyn TreeDir>> {
+        let (origin, _) = self.scan.origin(entry.origin()).ok_or(io::ErrorKind::NotFound)?;
+        origin.open_dir(entry.dir(), self.session.options.copy_links)
+    }
+
+    fn place<'a>(&'a self, origin: u32, name: &'a [u8]) -> Place<'a> {
+        let root = self.scan.origin(origin).map_or(&b""[..], |(_, absolute)| absolute);
+        Place { module: self.module.as_deref(), ..Place::new(root, name) }
+    }
+
+    fn source_dir(&self, origin: u32) -> &[u8] {
+        self.scan.origin(origin).map_or(b"", |(_, absolute)| absolute)
+    }
+
+    fn xattr_values(
+        &mut self,
+        entry: EntryRef<'_>,
+        wanted: &[i32],
+        out: &mut Vec<u8>,
+    ) -> Result<(), EngineError> {
+        if let Some(number) = wanted.first() {
+            let name = bstr::BString::from(entry.path());
+            return Err(EngineError::protocol(format!("could not find xattr #{number} for {name} [sender]")));
+        }
+        out.push(0);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for ScannedLists {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScannedLists").field("next_start", &self.next_start).finish_non_exhaustive()
+    }
+}
