@@ -1,4 +1,7 @@
 //! Where a transfer goes: the destination argument against what is there (spec 07 §2).
+//!
+//! Links in it are followed only if they are trusted, and nothing is made through others (spec 10
+//! §2, SEC-008).
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,9 +12,8 @@ use std::sync::Arc;
 use bstr::BString;
 use rsync_proto::flist::EntryRef;
 use rsync_proto::text::{Event, Message};
-use rustix::fs::Mode;
 
-use crate::confine::Dir;
+use crate::confine::{Dir, Trust, make_operator_dir, open_operator_dir};
 use crate::{EngineError, Session};
 
 /// The directory that entries are placed in.
@@ -40,22 +42,22 @@ impl Destination {
         let slash = trimmed.len() < argument.len();
         let many = count > 1 || slash;
         match std::fs::metadata(as_path(argument)) {
-            Ok(metadata) if metadata.is_dir() => Self::enter(trimmed, 1),
+            Ok(metadata) if metadata.is_dir() => Self::enter(session, trimmed, 1),
             Ok(_) if count > 1 => Err(refused(session, Message::DestinationMustBeDirectory)),
             Ok(_) if first.is_some_and(|entry| entry.is_dir()) => {
                 Err(refused(session, Message::DirectoryOverFile))
             }
-            Ok(_) => Self::file(trimmed),
+            Ok(_) => Self::file(session, trimmed),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("stat", argument, error)),
             Err(_) if session.options.mkpath => Self::make_path(session, trimmed, many),
             Err(_) if many => Self::make(session, trimmed),
-            Err(_) => Self::file(trimmed),
+            Err(_) => Self::file(session, trimmed),
         }
     }
 
-    fn enter(path: &[u8], step: u8) -> Result<Self, EngineError> {
+    fn enter(session: &Session, path: &[u8], step: u8) -> Result<Self, EngineError> {
         let what = format!("change_dir#{step}");
-        let root = Dir::open(as_path(path)).map_err(|error| failed(&what, path, error))?;
+        let root = open(session, path).map_err(|error| failed(&what, path, error))?;
         let absolute = std::fs::canonicalize(as_path(path)).map_err(|error| failed(&what, path, error))?;
         Ok(Self {
             root: Arc::new(root),
@@ -66,46 +68,44 @@ impl Destination {
     }
 
     /// The one entry is placed at `path` itself.
-    fn file(path: &[u8]) -> Result<Self, EngineError> {
-        let (parent, name) = match path.iter().rposition(|&byte| byte == b'/') {
-            Some(0) => (&b"/"[..], &path[1..]),
-            Some(slash) => (&path[..slash], &path[slash + 1..]),
-            None => (&b"."[..], path),
-        };
-        Ok(Self { local_name: Some(name.to_vec()), ..Self::enter(parent, 3)? })
+    fn file(session: &Session, path: &[u8]) -> Result<Self, EngineError> {
+        let (parent, name) = split(path);
+        Ok(Self { local_name: Some(name.to_vec()), ..Self::enter(session, parent, 3)? })
     }
 
     fn make(session: &Session, path: &[u8]) -> Result<Self, EngineError> {
         if session.options.dry_run {
             session.say(Message::CreatedDirectory(path));
-            let nowhere = Self::enter(b".", 2)?;
+            let nowhere = Self::enter(session, b".", 2)?;
             return Ok(Self { path: path.into(), imagined: true, ..nowhere });
         }
-        rustix::fs::mkdir(path, Mode::from_raw_mode(0o777)).map_err(|error| EngineError::FileIo {
+        let (parent, name) = split(path);
+        let made = match open(session, parent) {
+            Ok(parent) => parent.mkdir(name, 0o777),
+            Err(error) if is_loop(&error) => return Err(failed("change_dir#2", path, error)),
+            Err(error) => Err(error),
+        };
+        made.map_err(|source| EngineError::FileIo {
             text: format!("rsync: [Receiver] mkdir \"{}\" failed", bstr::BStr::new(path)).into(),
-            source: error.into(),
+            source,
         })?;
         session.say(Message::CreatedDirectory(path));
-        Self::enter(path, 2)
+        Self::enter(session, path, 2)
     }
 
     /// `--mkpath`: makes all missing parents, and the directory itself where it is one.
     fn make_path(session: &Session, path: &[u8], many: bool) -> Result<Self, EngineError> {
-        let parent = path.iter().rposition(|&byte| byte == b'/').map_or(&b""[..], |slash| &path[..slash]);
+        let (parent, _) = split(path);
         let wanted = if many { path } else { parent };
         if !session.options.dry_run {
-            let mut made = 0;
-            for end in (1..=wanted.len()).filter(|&end| end == wanted.len() || wanted[end] == b'/') {
-                match rustix::fs::mkdir(&wanted[..end], Mode::from_raw_mode(0o777)) {
-                    Ok(()) => made += 1,
-                    Err(rustix::io::Errno::EXIST) => {}
-                    Err(error) => return Err(failed("mkpath", &wanted[..end], error.into())),
-                }
-            }
+            let trust = Trust::of(&session.options);
+            let (_, made) = current_dir()
+                .and_then(|start| make_operator_dir(&start, wanted, 0o777, trust))
+                .map_err(|error| failed("mkpath", wanted, error))?;
             if made > 0 {
                 session.say(Message::CreatedDirectories(made, wanted));
             }
-            return if many { Self::enter(path, 2) } else { Self::file(path) };
+            return if many { Self::enter(session, path, 2) } else { Self::file(session, path) };
         }
         Self::make(session, path)
     }
@@ -121,6 +121,27 @@ impl Destination {
 
 fn as_path(path: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(path))
+}
+
+/// Directory part and last component.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(0) => (b"/", &path[1..]),
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b".", path),
+    }
+}
+
+fn current_dir() -> io::Result<Dir> {
+    Dir::open(Path::new("."))
+}
+
+fn open(session: &Session, path: &[u8]) -> io::Result<Dir> {
+    open_operator_dir(&current_dir()?, path, Trust::of(&session.options))
+}
+
+fn is_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 fn without_trailing_slashes(path: &[u8]) -> &[u8] {
@@ -140,5 +161,102 @@ fn failed(what: &str, path: &[u8], source: io::Error) -> EngineError {
     EngineError::Destination {
         text: format!("rsync: [Receiver] {what} \"{}\" failed", bstr::BStr::new(path)).into(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{lchown, symlink};
+
+    use rsync_proto::exit::ExitCode;
+    use rsync_proto::options::TransferOptions;
+    use rsync_proto::session::{CompatFlags, Negotiated};
+    use rsync_proto::text::{EventSink, Topic};
+
+    use super::*;
+    use crate::LinkControl;
+
+    struct Silent;
+
+    impl EventSink for Silent {
+        fn wants(&self, _: Topic) -> bool {
+            false
+        }
+
+        fn emit(&self, _: Event<'_>) {}
+    }
+
+    fn session(options: TransferOptions) -> Session {
+        let negotiated = Negotiated::new(31, CompatFlags::default());
+        Session::new(negotiated, options, false, Arc::new(Silent), LinkControl::new().expect("control"))
+    }
+
+    fn resolve(
+        path: &Path,
+        suffix: &str,
+        count: usize,
+        options: TransferOptions,
+    ) -> Result<Destination, EngineError> {
+        let argument = [path.as_os_str().as_bytes(), suffix.as_bytes()].concat();
+        Destination::resolve(&session(options), &argument, count, None)
+    }
+
+    #[test]
+    fn a_missing_directory_is_made_for_several_entries_and_a_name_taken_for_one() {
+        let place = tempfile::tempdir().expect("a directory");
+        let one = resolve(&place.path().join("file"), "", 1, TransferOptions::default()).expect("a file");
+        assert_eq!(one.local_name.as_deref(), Some(&b"file"[..]));
+        assert!(!place.path().join("file").exists());
+        for (name, suffix, count) in [("many", "", 2), ("slash", "//", 1)] {
+            let made = resolve(&place.path().join(name), suffix, count, TransferOptions::default());
+            assert_eq!(made.expect("made").local_name, None);
+            assert!(place.path().join(name).is_dir());
+        }
+        let deep =
+            resolve(&place.path().join("x/y"), "", 2, TransferOptions::default()).expect_err("no parent");
+        assert_eq!(deep.exit_code(), ExitCode::FILE_IO);
+    }
+
+    #[test]
+    fn mkpath_makes_the_parents_too() {
+        let place = tempfile::tempdir().expect("a directory");
+        let options = || TransferOptions { mkpath: true, ..TransferOptions::default() };
+        assert!(resolve(&place.path().join("a/b/c"), "", 2, options()).expect("made").local_name.is_none());
+        assert!(place.path().join("a/b/c").is_dir());
+        let one = resolve(&place.path().join("p/q/file"), "", 1, options()).expect("made");
+        assert_eq!(one.local_name.as_deref(), Some(&b"file"[..]));
+        assert!(place.path().join("p/q").is_dir() && !place.path().join("p/q/file").exists());
+    }
+
+    #[test]
+    fn a_dangling_link_is_no_place_for_a_directory() {
+        let place = tempfile::tempdir().expect("a directory");
+        symlink("nowhere", place.path().join("l")).expect("link");
+        let error =
+            resolve(&place.path().join("l"), "", 2, TransferOptions::default()).expect_err("dangling");
+        assert_eq!(error.exit_code(), ExitCode::FILE_IO);
+        assert!(!place.path().join("nowhere").exists());
+    }
+
+    #[test]
+    fn only_trusted_links_lead_to_a_destination_and_nothing_is_made_through_others() {
+        let place = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(place.path().join("real")).expect("dir");
+        symlink("real", place.path().join("own")).expect("link");
+        assert!(resolve(&place.path().join("own"), "", 2, TransferOptions::default()).is_ok());
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        symlink("real", place.path().join("evil")).expect("link");
+        lchown(place.path().join("evil"), Some(65_534), None).expect("chown");
+        for (name, mkpath) in [("evil", false), ("evil/new", false), ("evil/new/deeper", true)] {
+            let options = TransferOptions { mkpath, ..TransferOptions::default() };
+            let error = resolve(&place.path().join(name), "", 2, options).expect_err(name);
+            assert_eq!(error.exit_code(), ExitCode::FILE_SELECT, "{name}");
+        }
+        assert_eq!(std::fs::read_dir(place.path().join("real")).expect("readdir").count(), 0);
+        let options = TransferOptions { insecure_links: true, ..TransferOptions::default() };
+        assert!(resolve(&place.path().join("evil/new"), "", 2, options).is_ok());
+        assert!(place.path().join("real/new").is_dir());
     }
 }

@@ -16,7 +16,7 @@ mod stat;
 pub use dir::Dir;
 pub(crate) use dir::stat_fd;
 pub(crate) use follow::Reach;
-pub(crate) use owner_walk::open_operator_file;
+pub(crate) use owner_walk::{Trust, make_operator_dir, open_operator_dir, open_operator_file};
 pub use pinned::Pinned;
 pub use stack::DirStack;
 pub use stat::Stat;
