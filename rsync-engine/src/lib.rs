@@ -28,6 +28,7 @@ pub use confine::{Dir, DirStack, Pinned, Stat};
 pub use connection::Connection;
 pub use error::EngineError;
 pub use link::{Link, LinkControl};
+pub use meta::SystemOwners;
 pub use operator_files::OperatorFiles;
 pub use outgoing::Outgoing;
 pub use receive::{ReceiveReport, ReceiveSetup, receive};

@@ -18,6 +18,7 @@ mod console;
 mod facts;
 mod prompt;
 mod run;
+mod server;
 mod signals;
 mod zone;
 
@@ -33,9 +34,10 @@ fn run(words: &[BString]) -> ExitCode {
     let clock = LocalClock { now: zone::now(), offset_at: zone::offset_at };
     let environment = Environment::from_variables(clock, variable);
     match options::parse(words, &environment) {
-        Ok(Command::Transfer(request)) if request.options.server => ExitCode::OK,
+        Ok(Command::Transfer(request)) if request.options.server => server::serve(*request),
         Ok(Command::Transfer(request)) => run::transfer(*request),
-        Ok(Command::SecondList(_) | Command::Daemon(_)) => ExitCode::OK,
+        Ok(Command::SecondList(pending)) => server::serve_secluded(*pending),
+        Ok(Command::Daemon(_)) => ExitCode::OK,
         Ok(Command::Help) => print(&help(&FACTS)),
         Ok(Command::DaemonHelp) => print(&daemon_help(&FACTS)),
         Ok(Command::Version(json)) => print(&if json { version_json(&FACTS) } else { version(&FACTS) }),
@@ -67,11 +69,20 @@ fn reject(error: &OptionError, role: Role) -> ExitCode {
         OptionError::Usage => help(&FACTS),
         error => format!("{}\n", error.message()),
     };
-    let mut stderr = std::io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes());
-    let code = error.exit_code();
+    say_error(text.trim_end_matches('\n'));
+    say_exit(error.exit_code(), role);
+    error.exit_code()
+}
+
+/// Writes a line to standard error.
+fn say_error(text: &str) {
+    // Nobody could be told that standard error cannot be written.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Writes the last line of a process that fails.
+fn say_exit(code: ExitCode, role: Role) {
     if let Some(line) = exit_line(code, role, (file!(), line!()), FACTS.version) {
-        let _ = writeln!(stderr, "{line}");
+        say_error(&line);
     }
-    code
 }

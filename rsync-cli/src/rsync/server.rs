@@ -8,19 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bstr::BString;
+use rsync_engine::scan::ScanRequest;
 use rsync_engine::tree::{LocalTree, Tree};
 use rsync_engine::{
     Agreed, Connection, EngineError, Link, OperatorFiles, Outgoing, ReceiveSetup, ScannedLists, SendSetup,
-    ServerVoice, Session, receive, send,
+    ServerVoice, Session, SystemOwners, receive, send,
 };
 use rsync_proto::exit::ExitCode;
-use rsync_proto::filter::Filters;
+use rsync_proto::filter::{Filters, NameReader};
 use rsync_proto::options::{FilesFrom, Pending, Rejected, Request, StderrMode, TransferOptions};
 use rsync_proto::session::{
     AlgorithmVariables, ArgumentReader, Entry, Negotiated, Progress, ServerSetup, SetupError,
 };
-use rsync_proto::text::{EventSink, Role, Severity};
-use rsync_proto::wire::{NeedsInput, WireError};
+use rsync_proto::text::{EventSink, Role};
 
 use crate::{reject, variable};
 
@@ -111,7 +111,7 @@ fn streams() -> Result<Connection, ServerError> {
 }
 
 fn session(mut connection: Connection, request: Request) -> Result<(Role, ExitCode), ServerError> {
-    let Request { mut options, operands, .. } = request;
+    let Request { options, operands, .. } = request;
     let role = if options.sender { Role::Sender } else { Role::EarlyReceiver };
     if let Some(option) = options.unsupported().first() {
         return Err(ServerError::Unsupported { option });
@@ -138,7 +138,7 @@ fn session(mut connection: Connection, request: Request) -> Result<(Role, ExitCo
     let events: Arc<dyn EventSink> = Arc::new(voice);
     let tree: Arc<dyn Tree> = Arc::new(LocalTree::here().map_err(ServerError::Streams)?);
     let mut files = OperatorFiles::new(Arc::clone(&tree), Arc::clone(&events), None);
-    let names = requested_names(&mut options, &mut files)?;
+    let names = requested_names(&options, &mut files)?;
     let mut session = Session::new(negotiated, options, true, events, control);
     session.outgoing = outgoing;
     let session = Arc::new(session);
@@ -156,4 +156,85 @@ fn session(mut connection: Connection, request: Request) -> Result<(Role, ExitCo
         receive(connection, &session, setup)?;
     }
     Ok((role, session.exit_code()))
+}
+
+/// Sends the files that `paths` name.
+fn serve_files(
+    connection: Connection,
+    session: &Arc<Session>,
+    tree: Arc<dyn Tree>,
+    files: &mut OperatorFiles,
+    paths: &[BString],
+    names: Option<Vec<u8>>,
+) -> Result<(), ServerError> {
+    let setup = SendSetup { filters: Filters::new(), rule_files: files, announced_timeout: None };
+    let sources = match paths {
+        [] => vec![b".".to_vec()],
+        paths => paths.iter().map(|path| path.to_vec()).collect(),
+    };
+    let start_dir = std::env::current_dir().map_err(ServerError::Streams)?;
+    send(connection, session, setup, |agreed: Agreed| {
+        let request = ScanRequest {
+            sources,
+            start_dir: start_dir.as_os_str().as_bytes().to_vec(),
+            module: None,
+            filters: agreed.filters,
+            module_filters: None,
+            columns: session.columns(),
+            change_mode: None,
+            attributes: None,
+        };
+        let local = names.map(|text| {
+            let mut names = Vec::new();
+            let mut reader = NameReader::new(session.options.from0);
+            reader.push(&text, |name| names.push(name.to_vec()));
+            reader.finish(|name| names.push(name.to_vec()));
+            names
+        });
+        Ok(ScannedLists::new(
+            Arc::clone(session),
+            tree,
+            request,
+            agreed.names.or(local),
+            Box::new(SystemOwners::default()),
+        ))
+    })?;
+    Ok(())
+}
+
+fn change_dir(dir: &BString, role: Role) -> Result<(), ServerError> {
+    let failed = |source| ServerError::ChangeDir { role: role.name(), dir: dir.clone(), source };
+    std::env::set_current_dir(Path::new(std::ffi::OsStr::from_bytes(dir))).map_err(failed)
+}
+
+fn set_up(connection: &mut Connection, options: &TransferOptions) -> Result<Negotiated, ServerError> {
+    let variables = AlgorithmVariables {
+        checksum: variable("RSYNC_CHECKSUM_LIST"),
+        compress: variable("RSYNC_COMPRESS_LIST"),
+    };
+    let mut random = [0; 4];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| ServerError::Streams(error.into()))?;
+    let mut setup = ServerSetup::new(Entry::Exchange, options, &variables, i32::from_le_bytes(random))?;
+    loop {
+        match connection.decode(|input| setup.advance(input))? {
+            Progress::Write(bytes) => connection.write(&bytes)?,
+            Progress::Done(negotiated) => return Ok(*negotiated),
+        }
+    }
+}
+
+/// The text of a list of names that lies on this side (`--files-from=FILE` sent to a server).
+fn requested_names(
+    options: &TransferOptions,
+    files: &mut OperatorFiles,
+) -> Result<Option<Vec<u8>>, ServerError> {
+    match &options.files_from {
+        Some(FilesFrom::Local(path)) if path != "-" => {
+            let read =
+                files.read(path).map_err(|source| ServerError::FilesFrom { path: path.clone(), source });
+            read.map(Some)
+        }
+        _ => Ok(None),
+    }
 }

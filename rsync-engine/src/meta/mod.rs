@@ -2,8 +2,10 @@
 
 mod apply;
 mod ids;
+mod owners;
 mod privilege;
 
 pub(crate) use apply::{Attributes, Step, Times};
 pub(crate) use ids::LocalIds;
+pub use owners::SystemOwners;
 pub(crate) use privilege::Privilege;

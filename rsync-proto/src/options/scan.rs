@@ -302,7 +302,9 @@ pub(super) fn bwlimit(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
 
 pub(super) fn chmod(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
     if crate::meta::Chmod::default().append(value).is_err() {
-        return Err(OptionError::syntax(format!("Invalid argument passed to --chmod ({})", shown(value))).into());
+        return Err(
+            OptionError::syntax(format!("Invalid argument passed to --chmod ({})", shown(value))).into()
+        );
     }
     scan.options.chmod.push(value.into());
     Ok(())
