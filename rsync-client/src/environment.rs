@@ -21,6 +21,10 @@ pub struct ClientEnvironment {
     pub checksum_list: Option<BString>,
     /// Names of compressions in order of preference, as in `RSYNC_COMPRESS_LIST`.
     pub compress_list: Option<BString>,
+    /// Directory of the user's own `.cvsignore`.
+    pub home: Option<BString>,
+    /// More patterns for `-C`.
+    pub cvs_ignore: Option<BString>,
 }
 
 impl ClientEnvironment {
@@ -37,6 +41,8 @@ impl ClientEnvironment {
             password: get("RSYNC_PASSWORD"),
             checksum_list: get("RSYNC_CHECKSUM_LIST"),
             compress_list: get("RSYNC_COMPRESS_LIST"),
+            home: filled("HOME"),
+            cvs_ignore: get("CVSIGNORE"),
         }
     }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use bstr::BString;
 use rsync_engine::EngineError;
 use rsync_proto::exit::ExitCode;
+use rsync_proto::filter::FilterError;
 use rsync_proto::options::OptionError;
 use rsync_proto::session::{ConnectProxyError, EarlyInputTooLong, GreetingError, NoCommonDigest, SetupError};
 
@@ -136,6 +137,24 @@ pub enum ClientError {
         /// How the call failed.
         error: Box<ClientError>,
     },
+    /// A filter rule is wrong.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// What was to be fetched is not exactly one file that can be read; the daemon's texts, which are
+    /// events, may say more.
+    #[error("{endpoint} is not one readable file")]
+    NotFetched {
+        /// What was asked for.
+        endpoint: BString,
+        /// How the session ended.
+        code: ExitCode,
+    },
+    /// A file changed on its way, or while it was read.
+    #[error("{endpoint} failed verification")]
+    Corrupt {
+        /// What was asked for.
+        endpoint: BString,
+    },
     /// The transfer ended early.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -168,6 +187,9 @@ impl ClientError {
             Self::Greeting(error) => error.exit_code(),
             Self::Digest(error) => error.exit_code(),
             Self::EarlyInput(error) => error.exit_code(),
+            Self::Filter(error) => error.exit_code(),
+            Self::NotFetched { code, .. } => *code,
+            Self::Corrupt { .. } => ExitCode::PARTIAL,
             Self::Password(error) => error.exit_code(),
             Self::Engine(error) => error.exit_code(),
         }

@@ -20,18 +20,23 @@
 //! the [`EventSink`](rsync_proto::text::EventSink) of the client, failures are [`ClientError`]s with the
 //! exit code the C rsync would end with.
 
+mod asynchronous;
 mod call;
 mod client;
 mod connect;
 mod daemon;
 mod environment;
 mod error;
+mod look;
 mod password;
+mod pull;
 mod report;
+mod rules;
 mod session;
 
+pub use asynchronous::AsyncClient;
 pub use client::{CancelHandle, Client, ClientBuilder};
 pub use environment::ClientEnvironment;
 pub use error::ClientError;
 pub use password::{AskPassword, PasswordError, PasswordRequest};
-pub use report::{Listed, Module, TransferReport};
+pub use report::{Listed, Listing, Module, TransferReport};

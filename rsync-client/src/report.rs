@@ -28,6 +28,15 @@ pub struct Listed {
     pub target: Option<BString>,
 }
 
+/// What a remote side has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The entries, in rsync's order.
+    pub entries: Vec<Listed>,
+    /// Zero, or 23 when something could not be listed.
+    pub exit_code: ExitCode,
+}
+
 /// How a transfer that ran to its end went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransferReport {

@@ -31,7 +31,7 @@ fn daemon() -> Daemon {
     let daemon = Daemon::prepare(MODULES);
     daemon.write("secrets", b"bob:s3 cret\n", 0o600);
     daemon.write("pub/a.txt", b"hello\n", 0o644);
-    daemon.write("pub/sub/b.bin", &[7; 100_000], 0o600);
+    daemon.write("pub/sub/b.bin", &[7; 100_000], 0o644);
     daemon.start()
 }
 
@@ -85,6 +85,81 @@ fn old_protocols_list_modules_too() {
 }
 
 #[test]
+fn a_listing_shows_what_is_there() {
+    let daemon = daemon();
+    for protocol in [27, 28, 29, 30, 31, 32] {
+        let options = TransferOptions { protocol: Some(protocol), ..TransferOptions::archive() };
+        let listed = client(options).list(&daemon.url("pub/")).expect("lists").entries;
+        let names: Vec<String> = listed.iter().map(|entry| entry.name.to_string()).collect();
+        assert_eq!(names, [".", "a.txt", "sub", "sub/b.bin"], "{protocol}");
+        assert_eq!((listed[3].size, listed[3].mode), (100_000, 0o100_644));
+    }
+}
+
+#[test]
+fn a_password_opens_a_module_at_every_protocol() {
+    let daemon = daemon();
+    for protocol in [27, 29, 30, 31, 32] {
+        let options = TransferOptions { protocol: Some(protocol), ..TransferOptions::archive() };
+        let environment = ClientEnvironment {
+            user: Some("bob".into()),
+            password: Some("s3 cret".into()),
+            ..ClientEnvironment::default()
+        };
+        let client = Client::builder().options(options).environment(environment).build();
+        assert_eq!(client.list(&daemon.url("auth/")).expect("lists").entries.len(), 4, "{protocol}");
+    }
+    let listed = with_password("s3 cret").list(&daemon.url_of("bob", "auth/"));
+    assert_eq!(listed.expect("lists").entries.len(), 4);
+}
+
+#[test]
+fn refusals_are_told_in_the_words_of_the_daemon() {
+    let daemon = daemon();
+    let refused = |text: &str| (vec![text.to_owned()], 5);
+    let anonymous = client(TransferOptions::archive());
+    assert_eq!(
+        lines(with_password("wrong").list(&daemon.url_of("bob", "auth/"))),
+        refused("@ERROR: auth failed on module auth")
+    );
+    assert_eq!(lines(anonymous.list(&daemon.url("none/"))), refused("@ERROR: Unknown module 'none'"));
+    let (text, code) = lines(anonymous.list(&daemon.url("denied/")));
+    assert!(text[0].starts_with("@ERROR: access denied to denied from "), "{text:?}");
+    assert_eq!(code, 5);
+}
+
+#[test]
+fn asking_for_a_password_may_fail() {
+    let daemon = daemon();
+    let (text, code) = lines(client(TransferOptions::archive()).list(&daemon.url("auth/")));
+    assert_eq!((&*text[0], code), ("the daemon asks for a password, and none is given", 1));
+    let client = Client::builder().ask_password(Arc::new(|_| Err(io::Error::other("no terminal")))).build();
+    let (text, _) = lines(client.list(&daemon.url("auth/")));
+    assert_eq!(text, ["failed to read a password: no terminal"]);
+}
+
+#[test]
+fn files_are_fetched_into_memory() {
+    let daemon = daemon();
+    let client = client(TransferOptions::default());
+    assert_eq!(client.fetch(&daemon.url("pub/a.txt")).expect("fetches"), b"hello\n");
+    assert_eq!(client.fetch(&daemon.url("pub/sub/b.bin")).expect("fetches"), [7; 100_000]);
+}
+
+#[test]
+fn a_module_is_pulled() {
+    let daemon = daemon();
+    for protocol in [27, 28, 29, 30, 31, 32] {
+        let target = tempfile::tempdir().expect("temporary directory");
+        let options = TransferOptions { protocol: Some(protocol), ..TransferOptions::archive() };
+        let report = client(options).pull(&daemon.url("pub/"), target.path()).expect("pulls");
+        assert!(report.is_complete(), "{protocol} {report:?}");
+        assert_eq!(std::fs::read(target.path().join("a.txt")).expect("exists"), b"hello\n");
+        assert_eq!(std::fs::read(target.path().join("sub/b.bin")).expect("exists"), [7; 100_000]);
+    }
+}
+
+#[test]
 fn a_program_may_stand_in_for_the_connection() {
     let daemon = daemon();
     let script = format!("exec /usr/bin/rsync --server --daemon --config={} .", daemon.config().display());
@@ -106,4 +181,13 @@ fn a_daemon_is_reached_through_a_remote_shell() {
     let options = TransferOptions { rsh: Some(BString::from(shell)), ..TransferOptions::archive() };
     let modules = client(options).list_modules("somewhere::").expect("lists");
     assert_eq!(modules.len(), 3);
+}
+
+#[test]
+fn a_cancelled_client_stops_at_once() {
+    let daemon = daemon();
+    let client = client(TransferOptions::archive());
+    client.canceller().cancel();
+    let error = client.list(&daemon.url("pub/")).expect_err("cancelled");
+    assert_eq!(error.exit_code().code(), 20);
 }

@@ -8,8 +8,8 @@ use rsync_proto::exit::IoErrorFlags;
 use rsync_proto::filter::{Dialect, Filters};
 use rsync_proto::flist::{FileListDecoder, Finish, Item, Order, Segment, SegmentBuilder};
 use rsync_proto::phase::{
-    Answers, Event, FinalStatistics, ItemAttributes, ItemFlags, ItemRules, PhaseError,
-    ScriptOptions, Step, decode_delete_stats, generator_script,
+    Answers, Event, FinalStatistics, ItemAttributes, ItemFlags, ItemRules, PhaseError, ScriptOptions, Step,
+    decode_delete_stats, generator_script,
 };
 use rsync_proto::sum::{Digest, SumHead, SumHeadLimits};
 use rsync_proto::text::Role;
@@ -147,8 +147,7 @@ fn read_list(inbox: &mut Inbox, requester: &mut Requester<'_>) -> Result<Segment
     let session = requester.session;
     let columns = session.columns();
     let limit = session.options.max_alloc;
-    let mut builder =
-        SegmentBuilder::new(0, &columns).max_alloc(if limit == 0 { u64::MAX } else { limit });
+    let mut builder = SegmentBuilder::new(0, &columns).max_alloc(if limit == 0 { u64::MAX } else { limit });
     let number_by_wire = columns.iconv;
     let mut decoder = FileListDecoder::new(&session.negotiated, columns);
     loop {

@@ -1,0 +1,143 @@
+//! Pulling: from a remote side into a destination of this machine.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bstr::BString;
+use rsync_engine::{ReceiveReport, ReceiveSetup, Session, receive};
+use rsync_proto::filter::{Filters, ImpliedNames, NameReader, RequestShape, Side};
+use rsync_proto::flist::{Excluded, NameGuard, RequestGuard};
+use rsync_proto::options::{Direction, FilesFrom, Remote, RemoteKind, TransferOptions};
+use rsync_proto::text::{Event, Totals};
+
+use crate::ClientError;
+use crate::client::{Client, parse_remote};
+use crate::report::TransferReport;
+use crate::rules::{LocalRules, read_operator_file};
+use crate::session::Agreed;
+
+impl Client {
+    /// Pulls `source` (`host:path`, `host::module/path` or a URL) into `destination`.
+    ///
+    /// What is transferred, and how, is said by the options of the client.
+    ///
+    /// # Errors
+    /// Whatever ended the transfer early. Failures of single files are events, and make the exit code
+    /// of the report.
+    pub fn pull(
+        &self,
+        source: impl AsRef<[u8]>,
+        destination: impl AsRef<Path>,
+    ) -> Result<TransferReport, ClientError> {
+        let (remote, path) = parse_remote(source.as_ref())?;
+        self.pull_from(&remote, &[path], Some(destination.as_ref().as_os_str().as_bytes()))
+    }
+
+    /// Pulls `sources` of one remote side, paths as they stand behind its colons, into `destination`.
+    /// Without a destination, or with the option for it, the entries are only listed, as events.
+    ///
+    /// # Errors
+    /// Whatever ended the transfer early.
+    pub fn pull_from(
+        &self,
+        remote: &Remote,
+        sources: &[BString],
+        destination: Option<&[u8]>,
+    ) -> Result<TransferReport, ClientError> {
+        let started = Instant::now();
+        let mut options = self.options.as_ref().clone();
+        if destination.is_none() {
+            options.list_only = true;
+            options.forwarding.dirs_implied |= !options.dirs && !options.recurse;
+            options.dirs = true;
+        }
+        let names = match &options.files_from {
+            Some(FilesFrom::Local(path)) => Some(read_operator_file(path)?),
+            _ => None,
+        };
+        let (report, code) = self.session(remote, sources, Direction::Pull, &options, |agreed| {
+            let Agreed { connection, negotiated } = agreed;
+            let mut rule_files = LocalRules::new(self.events.clone());
+            let cvs = self.cvs_rules(&negotiated);
+            let filters = Filters::of_client(&options, &negotiated, false, cvs, &mut rule_files)?;
+            let guard = (!options.trust_sender)
+                .then(|| self.guard(remote, sources, &options, names.as_deref(), &filters));
+            let control = connection.control().clone();
+            let session = Session::new(negotiated, options.clone(), false, self.events.clone(), control);
+            let setup = ReceiveSetup {
+                filters,
+                rule_files: &mut rule_files,
+                destination: destination.unwrap_or_default().to_vec(),
+                guard,
+                names,
+                announced_timeout: None,
+            };
+            let report = receive(connection, &session, setup)?;
+            let totals = totals(&report, &session, started);
+            self.events.emit(Event::Finished(&totals));
+            Ok((totals, session.exit_code()))
+        })?;
+        Ok(TransferReport { exit_code: code, totals: report.unwrap_or_default() })
+    }
+
+    /// Refuses names that nobody asked for (spec 06 §7).
+    fn guard(
+        &self,
+        remote: &Remote,
+        sources: &[BString],
+        options: &TransferOptions,
+        names: Option<&[u8]>,
+        filters: &Filters,
+    ) -> Box<dyn NameGuard + Send> {
+        let shape =
+            RequestShape { relative: options.relative, recursive: options.recurse, dirs: options.dirs };
+        let known = options.old_args == 0 && !matches!(options.files_from, Some(FilesFrom::Remote { .. }));
+        let requested = known.then(|| {
+            let mut requested = ImpliedNames::default();
+            match names {
+                Some(names) => {
+                    let mut reader = NameReader::new(options.from0);
+                    reader.push(names, |name| requested.add(name, shape));
+                    reader.finish(|name| requested.add(name, shape));
+                }
+                None => sources.iter().for_each(|source| match remote.kind {
+                    RemoteKind::Daemon => requested.add(ImpliedNames::without_module(source), shape),
+                    RemoteKind::Shell => requested.add(source, shape),
+                }),
+            }
+            requested
+        });
+        let excluded = (!filters.had_dir_merge()).then(|| {
+            let filters = filters.clone();
+            let dirs = filters.start(b"");
+            let excluded =
+                move |name: &[u8], is_dir: bool| filters.excludes_path(&dirs, name, is_dir, Side::Sender);
+            Box::new(excluded) as Excluded
+        });
+        Box::new(RequestGuard { requested, excluded })
+    }
+}
+
+/// The numbers of the summary: of what crossed the wire a server's own count is taken (spec 02 §7.3).
+fn totals(report: &ReceiveReport, session: &Session, started: Instant) -> Totals {
+    let counters = &session.counters;
+    let statistics = report.statistics;
+    Totals {
+        listed: report.listed,
+        created: session.negotiated.has_item_flags().then_some(report.created),
+        deleted: session.negotiated.has_long_goodbye().then_some(report.deleted),
+        transferred: counters.transferred_files.load(Ordering::Relaxed),
+        total_size: statistics.map_or(report.total_size, |statistics| statistics.total_size),
+        transferred_size: counters.transferred_size.load(Ordering::Relaxed),
+        literal: counters.literal.load(Ordering::Relaxed),
+        matched: counters.matched.load(Ordering::Relaxed),
+        list_size: report.list_size,
+        list_build_ms: statistics.map_or(0, |statistics| statistics.list_build_ms),
+        list_transfer_ms: statistics.map_or(0, |statistics| statistics.list_transfer_ms),
+        sent: statistics.map_or_else(|| counters.bytes_written.load(Ordering::Relaxed), |s| s.read),
+        received: statistics.map_or_else(|| counters.bytes_read.load(Ordering::Relaxed), |s| s.written),
+        seconds: started.elapsed().as_secs(),
+    }
+}
