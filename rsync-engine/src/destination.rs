@@ -25,6 +25,8 @@ pub(crate) struct Destination {
     pub(crate) path: BString,
     /// The single entry of the transfer is placed under this name, whatever its own is.
     pub(crate) local_name: Option<Vec<u8>>,
+    /// The root was made by this run.
+    pub(crate) created: bool,
     /// A dry run that would have made the root: nothing exists in it.
     pub(crate) imagined: bool,
 }
@@ -63,6 +65,7 @@ impl Destination {
             root: Arc::new(root),
             path: absolute.as_os_str().as_bytes().into(),
             local_name: None,
+            created: false,
             imagined: false,
         })
     }
@@ -77,7 +80,7 @@ impl Destination {
         if session.options.dry_run {
             session.say(Message::CreatedDirectory(path));
             let nowhere = Self::enter(session, b".", 2)?;
-            return Ok(Self { path: path.into(), imagined: true, ..nowhere });
+            return Ok(Self { path: path.into(), created: true, imagined: true, ..nowhere });
         }
         let (parent, name) = split(path);
         let made = match open(session, parent) {
@@ -90,7 +93,7 @@ impl Destination {
             source,
         })?;
         session.say(Message::CreatedDirectory(path));
-        Self::enter(session, path, 2)
+        Ok(Self { created: true, ..Self::enter(session, path, 2)? })
     }
 
     /// `--mkpath`: makes all missing parents, and the directory itself where it is one.

@@ -40,6 +40,11 @@ impl Directories {
         is_below(&self.imagined, path)
     }
 
+    /// A directory was made before it came up; it still counts as new then.
+    pub(super) fn made_early(&mut self, path: &[u8]) {
+        self.early.insert(path.to_vec());
+    }
+
     pub(super) fn skip(&mut self, path: Vec<u8>) {
         self.skipped.insert(path);
     }
@@ -73,7 +78,7 @@ impl Generator<'_> {
         if self.lstat(&at).is_err_and(|error| missing(&error)) {
             let (dir, name) = self.place()?.place_of(&at.entry);
             if self.dirs.dir(dir).and_then(|dir| dir.mkdir(name, at.entry.mode() & 0o700)).is_ok() {
-                self.directories.early.insert(at.path.to_vec());
+                self.directories.made_early(at.path);
             }
         }
         Ok(())
@@ -158,7 +163,8 @@ impl Generator<'_> {
         if held_open {
             wanted.mode = usable;
         }
-        self.apply(at, &current, &wanted, Times::Window);
+        let times = if existing.is_none() { Times::Exact } else { Times::Window };
+        self.apply(at, &current, &wanted, times);
         let incremental = self.session.negotiated.incremental_recursion();
         let changes_later = !incremental || self.deletes_late();
         if (keeps_time(&at.entry, &self.session.options) || held_open) && changes_later {
@@ -198,11 +204,13 @@ impl Generator<'_> {
             return;
         }
         let wanted = self.attributes.wanted(&at.entry, Some(&current));
+        let listed = mtime(&at.entry);
+        let just_changed = current.mtime.0 >= self.started && current.mtime != listed;
         let stale = keeps_time(&at.entry, options)
-            && !same_time(options.modify_window, current.mtime, mtime(&at.entry));
+            && (just_changed || !same_time(options.modify_window, current.mtime, listed));
         let closed = !self.attributes.privilege().root && (current.mode ^ wanted.mode) & 0o7777 != 0;
         if stale || closed {
-            self.apply(&at, &current, &wanted, Times::Window);
+            self.apply(&at, &current, &wanted, Times::Exact);
         }
     }
 }

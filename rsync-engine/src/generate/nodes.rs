@@ -123,9 +123,8 @@ impl Generator<'_> {
     }
 
     fn has_later_member(&self, at: &At<'_>, group: u32) -> bool {
-        self.last_members
-            .get(&group)
-            .is_some_and(|&(start, place)| start == at.list.start() && place > at.entry.place())
+        let here = (at.list.start(), at.entry.place());
+        self.last_members.get(&group).is_some_and(|&last| last > here)
     }
 
     pub(super) fn postpone_member(&mut self, at: &At<'_>) -> Result<(), EngineError> {
@@ -184,9 +183,16 @@ impl Generator<'_> {
         })
     }
 
+    fn resolve(&mut self, index: u32) -> Result<(), EngineError> {
+        if self.delayed.remove(&index) {
+            self.held -= 1;
+        }
+        Ok(self.ledger.resolve(index, "generator")?)
+    }
+
     /// The receiver has put a requested file into place.
     pub(super) fn finished(&mut self, index: u32) -> Result<(), EngineError> {
-        self.ledger.resolve(index, "generator")?;
+        self.resolve(index)?;
         self.with_entry(index, |generator, at| {
             generator.succeed(at.index)?;
             generator.member_in_place(&at)
@@ -195,7 +201,7 @@ impl Generator<'_> {
 
     /// A requested file will not come.
     pub(super) fn failed(&mut self, index: u32) -> Result<(), EngineError> {
-        self.ledger.resolve(index, "generator")?;
+        self.resolve(index)?;
         self.with_entry(index, |generator, at| generator.drop_member(&at))
     }
 

@@ -1,13 +1,13 @@
 //! The generator: walks the file lists, asks for what is needed, and ends the phases (spec 07 §1;
 //! 02 §6). It alone writes the link on the receiving side.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rsync_proto::flist::{FileList, Segment};
 use rsync_proto::phase::{
@@ -47,10 +47,14 @@ pub(crate) struct Generator<'a> {
     pub(super) ledger: Ledger,
     /// Entries that keep their list unfinished without being requested: hard links that wait.
     pub(super) held: u64,
+    /// Verified files that wait for the end of the transfer, and hard links for them.
+    pub(super) delayed: HashSet<u32>,
     /// Lists that were not walked yet.
     unwalked: VecDeque<Arc<Segment>>,
     /// Number of lists walked.
     walked: usize,
+    /// When this side started, in seconds since 1970: what is newer was changed by this run.
+    pub(super) started: i64,
     passed: Option<PhaseEvent>,
     redo: VecDeque<u32>,
     /// The entry at hand is requested again after a failed verification.
@@ -102,8 +106,10 @@ impl<'a> Generator<'a> {
             files: FileList::new(incremental),
             ledger: Ledger::new(incremental),
             held: 0,
+            delayed: HashSet::new(),
             unwalked: VecDeque::new(),
             walked: 0,
+            started: seconds_now(),
             passed: None,
             redo: VecDeque::new(),
             in_redo: false,
@@ -143,6 +149,9 @@ impl<'a> Generator<'a> {
             let destination = Destination::resolve(self.session, argument, count, entry)?;
             let destination = self.shared.set_destination(destination);
             self.dirs = DirStack::new(Arc::clone(&destination.root));
+            if destination.created {
+                self.directories.made_early(b".");
+            }
             self.destination = Some(destination);
         }
         if first.is_empty() && !self.session.server {
@@ -250,11 +259,17 @@ impl<'a> Generator<'a> {
         match notice {
             Notice::List(list) => {
                 self.ledger.add(list.len())?;
+                self.note_members(&list);
                 self.files.append(Arc::clone(&list))?;
                 self.unwalked.push_back(list);
             }
             Notice::ListsEnd => self.files.complete(),
             Notice::Finished(index) => self.finished(index)?,
+            Notice::Delayed(index) => {
+                if self.delayed.insert(index) {
+                    self.held += 1;
+                }
+            }
             Notice::Redo(index) if self.session.negotiated.incremental_recursion() => {
                 self.request_again(index)?
             }
@@ -265,6 +280,16 @@ impl<'a> Generator<'a> {
             Notice::Broken(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Remembers which member of each hard-link group is the last known.
+    fn note_members(&mut self, list: &Segment) {
+        if self.session.options.hard_links > 0 {
+            let active = list.iter().filter(|entry| entry.is_active());
+            let members =
+                active.filter_map(|entry| Some((entry.link()?.group, (list.start(), entry.place()))));
+            self.last_members.extend(members);
+        }
     }
 
     /// Reports lists that nothing is in flight of, oldest first; a list is only let go when it is
@@ -408,4 +433,9 @@ impl<'a> Generator<'a> {
         }
         self.session.control.abort();
     }
+}
+
+fn seconds_now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -184,7 +184,10 @@ impl<'a> Receiver<'a> {
         if event == PhaseEvent::RedoAnswered
             && let Some(target) = &mut self.target
         {
-            target.place_delayed()?;
+            let shared = self.shared;
+            target.place_delayed(|index, ok| {
+                shared.notify(if ok { Notice::Finished(index) } else { Notice::Failed(index) });
+            });
         }
         if self.answers.precedes_statistics(event) {
             self.count_received();
@@ -260,6 +263,7 @@ impl Receiver<'_> {
         )?;
         self.emit(entry, &path, &attributes, Stage::Done, digest.as_deref());
         self.shared.notify(match outcome {
+            target::Outcome::Delayed => Notice::Delayed(index),
             target::Outcome::Finished => Notice::Finished(index),
             target::Outcome::Redo => Notice::Redo(index),
             target::Outcome::Failed => Notice::Failed(index),

@@ -67,6 +67,8 @@ pub(crate) enum Notice {
     ListsEnd,
     /// The file of this index is verified and in place.
     Finished(u32),
+    /// It is verified but only put into place at the end; [`Notice::Finished`] follows then.
+    Delayed(u32),
     /// It failed its verification once and is to be requested again.
     Redo(u32),
     /// It will not come.

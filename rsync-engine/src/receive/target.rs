@@ -24,8 +24,10 @@ use crate::{EngineError, Session};
 /// What became of a requested file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Verified, and in place (or delayed).
+    /// Verified, and in place (or delayed without anybody waiting for it).
     Finished,
+    /// Verified, but only in place at the end; hard links wait for it.
+    Delayed,
     /// To be requested again.
     Redo,
     /// Given up.
@@ -152,6 +154,9 @@ impl<'a> Target<'a> {
                 let outcome = finish.verified(draft, received)?;
                 if session.options.delay_updates && outcome == Outcome::Finished {
                     self.delayed.push((Arc::clone(list), entry.place()));
+                    if entry.link().is_some() {
+                        return Ok((Outcome::Delayed, Some(digest)));
+                    }
                 }
                 Ok((outcome, Some(digest)))
             }
@@ -159,9 +164,10 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// `--delay-updates`: renames everything that waits into place, in list order.
-    pub(super) fn place_delayed(&mut self) -> Result<(), EngineError> {
-        let Some(partial) = &self.partial else { return Ok(()) };
+    /// `--delay-updates`: renames everything that waits into place, in list order. Tells `placed`
+    /// about files that hard links wait for: their index, and whether it succeeded.
+    pub(super) fn place_delayed(&mut self, mut placed: impl FnMut(u32, bool)) {
+        let Some(partial) = &self.partial else { return };
         for (list, at) in std::mem::take(&mut self.delayed) {
             let Some(entry) = list.get(at) else { continue };
             let (dir_path, name) = self.destination.place_of(&entry);
@@ -170,13 +176,15 @@ impl<'a> Target<'a> {
                 partial.remove_if_empty(dir);
                 Ok(())
             });
+            if entry.link().is_some() {
+                placed(entry.index(), moved.is_ok());
+            }
             if let Err(error) = moved {
                 let path = entry.path();
                 let place = Place::new(&self.destination.path, &path);
                 self.session.failed(Role::Receiver, Failure::RenameDelayed(place, name), &error);
             }
         }
-        Ok(())
     }
 }
 
