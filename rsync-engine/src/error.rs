@@ -8,6 +8,7 @@ use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::FilterError;
 use rsync_proto::flist::{FileListError, IdMapError};
 use rsync_proto::meta::ChmodError;
+use rsync_proto::meta::XattrError;
 use rsync_proto::phase::{ItemError, LedgerError, PhaseError};
 use rsync_proto::session::{ArgumentError, LineError, SetupError};
 use rsync_proto::sum::SumHeadError;
@@ -76,6 +77,9 @@ pub enum EngineError {
     /// A token stream is malformed or could not be made.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// Extended attributes are malformed, or asked for wrongly.
+    #[error(transparent)]
+    Xattr(#[from] XattrError),
     /// The attributes of an item are malformed or not allowed here.
     #[error(transparent)]
     Item(#[from] ItemError),
@@ -150,6 +154,7 @@ impl EngineError {
             Self::Line(_) => ExitCode::START_CLIENT,
             Self::Arguments(error) => error.exit_code(),
             Self::Token(error) => error.exit_code(),
+            Self::Xattr(error) => error.exit_code(),
             Self::Item(error) => error.exit_code(),
             Self::Ledger(error) => error.exit_code(),
             Self::Phase(error) => error.exit_code(),

@@ -17,7 +17,7 @@ use rsync_engine::{
 use rsync_proto::delta::{Compression, CompressionKind};
 use rsync_proto::filter::{FilterNote, Filters, OpenFailure, RuleFile, RuleFiles};
 use rsync_proto::flist::{Columns, NoNames};
-use rsync_proto::options::TransferOptions;
+use rsync_proto::options::{Append, FilesFrom, RemoveSource, TransferOptions};
 use rsync_proto::session::{CompatFlags, Negotiated};
 use rsync_proto::sum::{Checksum, ChecksumChoice};
 use rsync_proto::wire::{put_varint, put_vstring, vstring};
@@ -53,10 +53,16 @@ fn options(args: &[String]) -> TransferOptions {
                 'H' => options.hard_links = 1,
                 'c' => options.checksum = true,
                 'n' => options.dry_run = true,
+                'R' => options.relative = true,
+                'd' => options.dirs = true,
                 _ => {}
             }
         }
         match arg.as_str() {
+            "--files-from=-" => options.files_from = Some(FilesFrom::Local("-".into())),
+            "--from0" => options.from0 = true,
+            "--remove-source-files" => options.remove_source = RemoveSource::Files,
+            "--append" => options.append = Append::Blind,
             "--inplace" => options.inplace = true,
             "--numeric-ids" => options.numeric_ids = true,
             _ => {}
@@ -272,6 +278,73 @@ fn the_c_client_pulls_in_place() {
     pulls(&["--inplace"]);
     pulls(&["--inplace", "-W"]);
     pulls(&["--partial-dir=.part", "--delay-updates"]);
+}
+
+#[test]
+fn excluded_names_do_not_come() {
+    for protocol in ["--protocol=28", "--protocol=29", "--protocol=32"] {
+        let place = tempfile::tempdir().expect("directory");
+        let (root, dest) = (place.path().join("root"), place.path().join("dest"));
+        fill(&root);
+        let (output, result) = pull(&root, &dest, &[protocol, "--exclude=file*", "--exclude=/dir/big"]);
+        assert!(output.status.success() && result.is_ok(), "{output:?} {result:?}");
+        assert!(dest.join("dir/deep/er/text").exists());
+        assert!(!dest.join("dir/big").exists() && !dest.join("dir/deep/file1").exists());
+    }
+}
+
+#[test]
+fn names_of_a_local_list_travel_framed_or_raw() {
+    for protocol in ["--protocol=28", "--protocol=29", "--protocol=30", "--protocol=31"] {
+        let place = tempfile::tempdir().expect("directory");
+        let (root, dest) = (place.path().join("root"), place.path().join("dest"));
+        fill(&root);
+        let names = place.path().join("names");
+        fs::write(&names, "small\ndir/deep/file7\n\nno-such\n").expect("file");
+        let names = format!("--files-from={}", names.display());
+        let (output, result) = pull(&root, &dest, &[protocol, &names]);
+        assert_eq!(output.status.code(), Some(23), "{output:?}");
+        assert!(result.is_ok(), "{result:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("link_stat \"/no-such\" (in m) failed"), "{stderr}");
+        assert!(dest.join("small").exists() && dest.join("dir/deep/file7").exists());
+        assert!(!dest.join("dir/big").exists());
+    }
+}
+
+#[test]
+fn sources_are_removed_once_they_arrived() {
+    for protocol in ["--protocol=28", "--protocol=29", "--protocol=32"] {
+        let place = tempfile::tempdir().expect("directory");
+        let (root, dest) = (place.path().join("root"), place.path().join("dest"));
+        fill(&root);
+        let (output, result) = pull(&root, &dest, &[protocol, "--remove-source-files"]);
+        assert!(output.status.success() && result.is_ok(), "{output:?} {result:?}");
+        assert!(dest.join("dir/big").exists() && dest.join("link").is_symlink());
+        assert!(root.join("dir/deep/er").exists());
+        for gone in ["small", "dir/big", "link", "dir/deep/file299"] {
+            assert!(!root.join(gone).is_symlink() && !root.join(gone).exists(), "{protocol} {gone}");
+        }
+    }
+}
+
+#[test]
+fn the_c_client_appends() {
+    for protocol in ["--protocol=29", "--protocol=32"] {
+        let place = tempfile::tempdir().expect("directory");
+        let (root, dest) = (place.path().join("root"), place.path().join("dest"));
+        fill(&root);
+        fs::create_dir_all(dest.join("dir")).expect("directory");
+        fs::write(dest.join("dir/big"), &noise(700_001, 7)[..123_456]).expect("file");
+        fs::write(dest.join("small"), b"he").expect("file");
+        let (output, result) = pull(&root, &dest, &[protocol, "--append"]);
+        assert!(output.status.success() && result.is_ok(), "{output:?} {result:?}");
+        assert_same(&root, &dest);
+        fs::write(dest.join("dir/big"), noise(123_456, 8)).expect("file");
+        let (output, result) = pull(&root, &dest, &["--protocol=29", "--append"]);
+        assert!(output.status.success() && result.is_ok(), "{output:?} {result:?}");
+        assert_same(&root, &dest);
+    }
 }
 
 #[test]

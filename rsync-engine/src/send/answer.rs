@@ -77,8 +77,8 @@ impl<L: Lists> Sender<'_, L> {
         outbox.data::<EngineError>(|out| {
             ndx.encode(out, Ndx::Item(item.index));
             item.attributes.encode(out, &session.negotiated)?;
-            if let (Some(wanted), Some(entry)) = (&item.xattrs, files.get(item.index)) {
-                lists.xattr_values(entry, wanted, out)?;
+            if let (Some(request), Some(entry)) = (&item.xattrs, files.get(item.index)) {
+                lists.xattr_values(entry, request, out)?;
             }
             Ok(())
         })

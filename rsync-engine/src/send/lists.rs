@@ -45,15 +45,15 @@ pub trait Lists {
     /// What stands in front of the name in `%f`.
     fn source_dir(&self, origin: u32) -> &[u8];
 
-    /// Appends the values of the extended attributes numbered `wanted`, with the end mark
-    /// (spec 04 §3.3).
+    /// Appends the values of extended attributes that `request` asks for, with the end mark; both are
+    /// blocks of spec 04 §3.3.
     ///
     /// # Errors
-    /// [`EngineError::Protocol`] for a number that is unknown or was asked for before.
+    /// [`EngineError::Xattr`] for a number that is unknown or was asked for before.
     fn xattr_values(
         &mut self,
         entry: EntryRef<'_>,
-        wanted: &[i32],
+        request: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), EngineError>;
 }

@@ -38,8 +38,8 @@ pub(super) struct Item {
     pub(super) attributes: ItemAttributes,
     /// Both the normal and the redo phase were over.
     pub(super) in_phase_2: bool,
-    /// Numbers of the extended attributes whose values are wanted; `None` without an exchange.
-    pub(super) xattrs: Option<Vec<i32>>,
+    /// Which values of extended attributes are wanted, as it was on the wire; `None` without an exchange.
+    pub(super) xattrs: Option<Vec<u8>>,
     /// The block sums: of a transfer that is no dry run.
     pub(super) sums: Option<SumTable>,
 }
@@ -56,7 +56,7 @@ impl Item {
     /// Bytes of memory, roughly.
     pub(super) fn charge(&self) -> usize {
         let xname = self.attributes.xname.as_ref().map_or(0, Vec::len);
-        let xattrs = self.xattrs.as_ref().map_or(0, |wanted| 4 * wanted.len());
+        let xattrs = self.xattrs.as_ref().map_or(0, Vec::len);
         128 + self.sum_bytes() as usize + xname + xattrs
     }
 }

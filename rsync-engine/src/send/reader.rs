@@ -12,14 +12,14 @@ use rsync_proto::phase::{
 };
 use rsync_proto::sum::{SumHead, SumHeadLimits};
 use rsync_proto::text::Role;
-use rsync_proto::wire::{Message, Ndx, NdxDecoder, varint};
+use rsync_proto::wire::{Message, Ndx, NdxDecoder, put_varint, varint};
 
 use super::queue::{Item, Queue, Request};
 use crate::inbox::{Inbox, MessageSink};
 use crate::{EngineError, Session};
 
-/// Most extended attribute values one item may ask for.
-const MAX_XATTRS: usize = 1 << 16;
+/// Longest request for extended attribute values of one item, in bytes.
+const MAX_XATTR_BLOCK: usize = 1 << 18;
 /// How long a failed sender listens for the peer's last words without a timeout of its own.
 const LAST_WORDS: Duration = Duration::from_secs(60);
 
@@ -132,22 +132,19 @@ impl<'a> Reader<'a> {
         Ok(Item { index, attributes, in_phase_2: self.phases.in_phase_2(), xattrs, sums })
     }
 
-    /// Reads the numbers of wanted attributes: differences, up to a zero (spec 04 §3.3).
-    fn wanted_xattrs(&mut self) -> Result<Vec<i32>, EngineError> {
-        let mut wanted = Vec::new();
-        let mut number = 0_i32;
+    /// Reads the block of wanted attribute values, up to its zero; S, which knows the lists, takes it
+    /// apart (spec 04 §3.3).
+    fn wanted_xattrs(&mut self) -> Result<Vec<u8>, EngineError> {
+        let mut block = Vec::new();
         loop {
             let difference = self.inbox.decode(&mut self.mail, varint)?;
+            put_varint(&mut block, difference);
             if difference == 0 {
-                return Ok(wanted);
+                return Ok(block);
             }
-            number = number
-                .checked_add(difference)
-                .ok_or_else(|| EngineError::protocol("xattr rel_pos accumulation overflow [sender]"))?;
-            if wanted.len() == MAX_XATTRS {
+            if block.len() > MAX_XATTR_BLOCK {
                 return Err(EngineError::protocol("too many xattr values requested [sender]"));
             }
-            wanted.push(number);
         }
     }
 

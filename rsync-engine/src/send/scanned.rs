@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rsync_proto::exit::IoErrorFlags;
 use rsync_proto::flist::{Entry, EntryRef, FileListEncoder, OwnerNames, Segment};
-use rsync_proto::text::Place;
+use rsync_proto::meta::{MAX_XATTR_VALUE, XattrRequests, put_xattr_answer, put_xattr_end};
+use rsync_proto::text::{Event, Place, Severity};
+use rsync_proto::wire::Cursor;
 
 use super::lists::{ListWire, Lists};
 use crate::scan::{ListSink, Scan, ScanRequest, ScannedList};
@@ -26,6 +28,7 @@ pub struct ScannedLists {
     /// Index of the first entry of the next list.
     next_start: u32,
     reported: IoErrorFlags,
+    requests: XattrRequests,
 }
 
 impl ScannedLists {
@@ -47,7 +50,23 @@ impl ScannedLists {
             names
         });
         let scan = Scan::new(Arc::clone(&session), tree, request);
-        Self { session, scan, encoder, module, names, next_start, reported: IoErrorFlags::NONE }
+        Self {
+            session,
+            scan,
+            encoder,
+            module,
+            names,
+            next_start,
+            reported: IoErrorFlags::NONE,
+            requests: XattrRequests::default(),
+        }
+    }
+
+    /// Says that a value is gone.
+    fn unread(&self, attribute: &[u8], entry: EntryRef<'_>) {
+        let text = [b"failed to re-read xattr ", attribute, b" for ", &entry.path(), b"\n"].concat();
+        self.session.errors.transfer_error();
+        self.session.events.emit(Event::PeerText { severity: Severity::TransferError, text: &text });
     }
 
     /// The flags that the end marker of a list carries.
@@ -133,14 +152,34 @@ impl Lists for ScannedLists {
     fn xattr_values(
         &mut self,
         entry: EntryRef<'_>,
-        wanted: &[i32],
+        request: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), EngineError> {
-        if let Some(number) = wanted.first() {
-            let name = bstr::BString::from(entry.path());
-            return Err(EngineError::protocol(format!("could not find xattr #{number} for {name} [sender]")));
+        let list = entry.xattrs().unwrap_or(u32::MAX);
+        let table = &self.encoder.xattrs;
+        let wanted = self.requests.read(&mut Cursor::new(request), table, list, &entry.path())?;
+        let Some(attributes) = table.get(list).filter(|_| !wanted.is_empty()).map(Arc::clone) else {
+            put_xattr_end(out);
+            return Ok(());
+        };
+        let dir = self.dir_of(entry);
+        let mut previous = 0;
+        for number in wanted {
+            let Some(attribute) = attributes.get(number as usize - 1) else { continue };
+            let value = dir
+                .as_ref()
+                .ok()
+                .and_then(|dir| dir.xattr(entry.name(), &attribute.local).ok().flatten())
+                .filter(|value| value.len() <= MAX_XATTR_VALUE as usize)
+                .unwrap_or_else(|| {
+                    self.unread(&attribute.local, entry);
+                    Vec::new()
+                });
+            put_xattr_answer(out, previous, number, value.len() as u32);
+            out.extend_from_slice(&value);
+            previous = number;
         }
-        out.push(0);
+        put_xattr_end(out);
         Ok(())
     }
 }

@@ -110,7 +110,7 @@ impl Lists for Given {
         b""
     }
 
-    fn xattr_values(&mut self, _: EntryRef<'_>, _: &[i32], _: &mut Vec<u8>) -> Result<(), EngineError> {
+    fn xattr_values(&mut self, _: EntryRef<'_>, _: &[u8], _: &mut Vec<u8>) -> Result<(), EngineError> {
         Ok(())
     }
 }
