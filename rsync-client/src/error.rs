@@ -8,6 +8,7 @@ use bstr::BString;
 use rsync_engine::EngineError;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::FilterError;
+use rsync_proto::meta::ChmodError;
 use rsync_proto::options::OptionError;
 use rsync_proto::session::{ConnectProxyError, EarlyInputTooLong, GreetingError, NoCommonDigest, SetupError};
 
@@ -140,6 +141,9 @@ pub enum ClientError {
     /// A filter rule is wrong.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// A text of `--chmod` is wrong.
+    #[error(transparent)]
+    Chmod(#[from] ChmodError),
     /// What was to be fetched is not exactly one file that can be read; the daemon's texts, which are
     /// events, may say more.
     #[error("{endpoint} is not one readable file")]
@@ -166,6 +170,17 @@ impl ClientError {
         move |source| Self::Socket { action, source }
     }
 
+    /// Says that a file which the options name cannot be read.
+    pub(crate) fn read(path: &BString) -> impl FnOnce(io::Error) -> Self {
+        let path = path.clone();
+        move |source| Self::Read { path, source }
+    }
+
+    /// Says that relative names mean nothing.
+    pub(crate) fn current_dir(source: io::Error) -> Self {
+        Self::Read { path: ".".into(), source }
+    }
+
     /// The exit code the C rsync ends with (spec 02 §9.1).
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
@@ -188,6 +203,7 @@ impl ClientError {
             Self::Digest(error) => error.exit_code(),
             Self::EarlyInput(error) => error.exit_code(),
             Self::Filter(error) => error.exit_code(),
+            Self::Chmod(error) => error.exit_code(),
             Self::NotFetched { code, .. } => *code,
             Self::Corrupt { .. } => ExitCode::PARTIAL,
             Self::Password(error) => error.exit_code(),

@@ -30,6 +30,7 @@ mod error;
 mod look;
 mod password;
 mod pull;
+mod push;
 mod report;
 mod rules;
 mod session;

@@ -1,6 +1,9 @@
 //! Looking at a remote side without a destination: listings, and files read into memory.
 
+use std::sync::Arc;
+
 use bstr::BString;
+use rsync_engine::tree::LocalTree;
 use rsync_engine::{Collector, EngineError, Session, fetch};
 use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::Filters;
@@ -10,7 +13,6 @@ use rsync_proto::options::{DeleteTiming, Direction, RemoveSource, TransferOption
 use crate::ClientError;
 use crate::client::{Client, parse_remote};
 use crate::report::{Listed, Listing};
-use crate::rules::LocalRules;
 use crate::session::Agreed;
 
 /// Keeps the entries of a list.
@@ -119,7 +121,8 @@ impl Client {
         let (remote, path) = parse_remote(source)?;
         let (_, code) = self.session(&remote, &[path], Direction::Pull, options, |agreed| {
             let Agreed { connection, negotiated } = agreed;
-            let mut rule_files = LocalRules::new(self.events.clone());
+            let tree = Arc::new(LocalTree::here().map_err(ClientError::current_dir)?);
+            let mut rule_files = self.operator_files(tree);
             let cvs = self.cvs_rules(&negotiated);
             let filters = Filters::of_client(options, &negotiated, false, cvs, &mut rule_files)?;
             let control = connection.control().clone();

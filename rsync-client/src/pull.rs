@@ -2,20 +2,21 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bstr::BString;
+use rsync_engine::tree::LocalTree;
 use rsync_engine::{ReceiveReport, ReceiveSetup, Session, receive};
 use rsync_proto::filter::{Filters, ImpliedNames, NameReader, RequestShape, Side};
 use rsync_proto::flist::{Excluded, NameGuard, RequestGuard};
-use rsync_proto::options::{Direction, FilesFrom, Remote, RemoteKind, TransferOptions};
+use rsync_proto::options::{Direction, Endpoints, FilesFrom, Remote, RemoteKind, TransferOptions};
 use rsync_proto::text::{Event, Totals};
 
 use crate::ClientError;
 use crate::client::{Client, parse_remote};
 use crate::report::TransferReport;
-use crate::rules::{LocalRules, read_operator_file};
 use crate::session::Agreed;
 
 impl Client {
@@ -53,13 +54,14 @@ impl Client {
             options.forwarding.dirs_implied |= !options.dirs && !options.recurse;
             options.dirs = true;
         }
+        let tree = Arc::new(LocalTree::here().map_err(ClientError::current_dir)?);
+        let mut rule_files = self.operator_files(tree);
         let names = match &options.files_from {
-            Some(FilesFrom::Local(path)) => Some(read_operator_file(path)?),
+            Some(FilesFrom::Local(path)) => Some(rule_files.read(path).map_err(ClientError::read(path))?),
             _ => None,
         };
         let (report, code) = self.session(remote, sources, Direction::Pull, &options, |agreed| {
             let Agreed { connection, negotiated } = agreed;
-            let mut rule_files = LocalRules::new(self.events.clone());
             let cvs = self.cvs_rules(&negotiated);
             let filters = Filters::of_client(&options, &negotiated, false, cvs, &mut rule_files)?;
             let guard = (!options.trust_sender)
@@ -80,6 +82,23 @@ impl Client {
             Ok((totals, session.exit_code()))
         })?;
         Ok(TransferReport { exit_code: code, totals: report.unwrap_or_default() })
+    }
+
+    /// Carries out what a command line's operands ask for, between this machine and another. `None`
+    /// for two endpoints of this machine.
+    ///
+    /// # Errors
+    /// Whatever ended the transfer early.
+    pub fn transfer(&self, endpoints: &Endpoints) -> Result<Option<TransferReport>, ClientError> {
+        match endpoints {
+            Endpoints::Local { .. } => Ok(None),
+            Endpoints::Push { sources, remote, destination } => {
+                self.push_to(sources, remote, destination).map(Some)
+            }
+            Endpoints::Pull { remote, sources, destination } => {
+                self.pull_from(remote, sources, destination.as_ref().map(|path| path.as_slice())).map(Some)
+            }
+        }
     }
 
     /// Refuses names that nobody asked for (spec 06 §7).

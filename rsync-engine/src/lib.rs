@@ -30,7 +30,7 @@ pub use connection::Connection;
 pub use error::EngineError;
 pub use fetch::{Collector, fetch};
 pub use link::{Link, LinkControl};
-pub use meta::SystemOwners;
+pub use meta::{SystemOwners, mode_change};
 pub use operator_files::OperatorFiles;
 pub use outgoing::Outgoing;
 pub use receive::{ReceiveReport, ReceiveSetup, receive};

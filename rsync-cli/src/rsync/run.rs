@@ -71,7 +71,10 @@ fn call(client: &Client, found: Endpoints) -> Result<ExitCode, ClientError> {
         {
             client.list_modules_of(&remote).map(|_| ExitCode::OK)
         }
-        _ => Ok(ExitCode::UNSUPPORTED),
+        found => {
+            let report = client.transfer(&found)?;
+            Ok(report.map_or(ExitCode::UNSUPPORTED, |report| report.exit_code))
+        }
     }
 }
 

@@ -9,3 +9,4 @@ pub(crate) use apply::{Attributes, Step, Times};
 pub(crate) use ids::LocalIds;
 pub use owners::SystemOwners;
 pub(crate) use privilege::Privilege;
+pub use privilege::mode_change;

@@ -1,6 +1,9 @@
 //! What this process may set, found out once per session (spec 04 §0 "PRIV").
 
+use rsync_proto::meta::{Chmod, ChmodError};
 use rsync_proto::options::{SuperUser, TransferOptions};
+
+use crate::scan::ChangeMode;
 
 /// The rights of this process.
 #[derive(Clone, Debug)]
@@ -33,6 +36,17 @@ impl Privilege {
     pub(crate) fn may_set_group(&self, gid: u32) -> bool {
         self.privileged || self.groups.contains(&gid)
     }
+}
+
+/// What `--chmod` makes of the modes that a client sends; `None` where nothing was given.
+///
+/// # Errors
+/// A text that is no mode change.
+pub fn mode_change(options: &TransferOptions) -> Result<Option<ChangeMode>, ChmodError> {
+    let mut chmod = Chmod::default();
+    options.chmod.iter().try_for_each(|text| chmod.append(text))?;
+    let umask = umask();
+    Ok((!chmod.is_empty()).then(|| Box::new(move |mode| chmod.apply(mode, umask)) as ChangeMode))
 }
 
 /// The umask, read without changing it.
