@@ -51,6 +51,9 @@ impl Handshake<'_> {
         } else {
             self.send_filters(&filters)?;
         }
+        if self.session.options.cvs_exclude {
+            filters.add_cvs_after_exchange(&self.session.negotiated, !self.session.server);
+        }
         let names = self.names_are_forwarded().then(|| self.receive_names()).transpose()?;
         Ok(Agreed { filters, names })
     }
