@@ -7,7 +7,7 @@ use bstr::{BString, ByteSlice};
 use rsync_engine::{LinkControl, SocketOption};
 use rsync_proto::options::{Operand, Remote, RemoteKind, TransferOptions};
 use rsync_proto::session::ConnectProxy;
-use rsync_proto::text::{Event, EventSink, Topic};
+use rsync_proto::text::{Event, EventSink, Severity, Topic};
 
 use crate::connect::{
     ShellCommand, TcpOptions, Transport, connect_program, connect_tcp, default_blocking_io,
@@ -84,8 +84,12 @@ impl Client {
         }
         let configured = u16::try_from(options.port).unwrap_or(0);
         let port = [remote.port.unwrap_or(0), configured].into_iter().find(|&port| port != 0);
-        let (socket_options, _) =
+        let (socket_options, complaints) =
             SocketOption::parse_list(options.sockopts.as_ref().map_or(b"", |list| list));
+        for complaint in complaints {
+            let text = format!("{complaint}\n");
+            self.events.emit(Event::PeerText { severity: Severity::Error, text: text.as_bytes() });
+        }
         let tcp = TcpOptions {
             family: options.family,
             bind: options.address.clone(),

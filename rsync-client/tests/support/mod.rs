@@ -1,13 +1,10 @@
-//! A C rsync daemon on a free port, and an ear for events.
+//! A C rsync daemon on a free port.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::time::Duration;
-
-use rsync_proto::text::{Event, EventSink, Topic};
 
 /// A daemon with a directory of its own; ends when dropped.
 pub(crate) struct Daemon {
@@ -55,7 +52,7 @@ impl Daemon {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("the daemon does not listen");
+        unreachable!("the daemon does not listen");
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -65,10 +62,6 @@ impl Daemon {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("rsync://127.0.0.1:{}/{path}", self.port)
     }
-
-    pub(crate) fn url_of(&self, user: &str, path: &str) -> String {
-        format!("rsync://{user}@127.0.0.1:{}/{path}", self.port)
-    }
 }
 
 impl Drop for Daemon {
@@ -76,30 +69,6 @@ impl Drop for Daemon {
         if let Some(child) = &mut self.child {
             let _ = child.kill();
             let _ = child.wait();
-        }
-    }
-}
-
-/// Keeps the texts of the peer.
-#[derive(Default)]
-pub(crate) struct Heard {
-    texts: Mutex<Vec<String>>,
-}
-
-impl Heard {
-    pub(crate) fn texts(&self) -> Vec<String> {
-        self.texts.lock().expect("unpoisoned").clone()
-    }
-}
-
-impl EventSink for Heard {
-    fn wants(&self, _: Topic) -> bool {
-        true
-    }
-
-    fn emit(&self, event: Event<'_>) {
-        if let Event::PeerText { text, .. } = event {
-            self.texts.lock().expect("unpoisoned").push(String::from_utf8_lossy(text).into_owned());
         }
     }
 }
