@@ -94,7 +94,7 @@ impl Console {
 
     /// Prints a text of the program itself; a line feed is added.
     pub(crate) fn say(&self, severity: Severity, text: &str) {
-        self.text(&mut self.lock(), severity, format!("{text}\n").as_bytes());
+        self.lines(&mut self.lock(), severity, &format!("{text}\n"));
     }
 
     /// Writes out what is kept back, and ends an unfinished line.
@@ -116,13 +116,23 @@ impl Console {
         let stream = match severity {
             Severity::Log => return,
             Severity::Info | Severity::Client if self.options.quiet => return,
-            Severity::Info | Severity::Client if self.options.stderr != StderrMode::All => Stream::Out,
+            Severity::Info | Severity::Client => self.plain_stream(),
             _ => Stream::Error,
         };
         state.end_line(stream);
         let mut escaped = Vec::with_capacity(text.len());
         escape_message(text, self.charset, &mut escaped);
         state.write(stream, &escaped);
+    }
+
+    /// Where texts go that are no errors.
+    fn plain_stream(&self) -> Stream {
+        if self.options.stderr == StderrMode::All { Stream::Error } else { Stream::Out }
+    }
+
+    /// Prints and logs a text of several lines.
+    fn lines(&self, state: &mut State, severity: Severity, text: &str) {
+        text.split_inclusive('\n').for_each(|line| self.text(state, severity, line.as_bytes()));
     }
 
     fn log(&self, state: &mut State, text: &[u8]) {
@@ -219,10 +229,10 @@ impl Console {
         };
         let mut state = self.lock();
         if stats > 1 {
-            self.text(&mut state, Severity::Info, totals.statistics(&self.numbers).as_bytes());
+            self.lines(&mut state, Severity::Info, &totals.statistics(&self.numbers));
         }
         if stats > 0 {
-            self.text(&mut state, Severity::Info, totals.summary(&self.numbers, mode).as_bytes());
+            self.lines(&mut state, Severity::Info, &totals.summary(&self.numbers, mode));
         } else {
             let line = totals.log_line();
             self.log(&mut state, line.as_bytes());
@@ -234,7 +244,7 @@ impl Console {
         if self.options.quiet || self.options.info.level(Info::Flist) == 0 {
             return;
         }
-        state.write(Stream::Out, text.as_bytes());
+        state.write(self.plain_stream(), text.as_bytes());
         if !text.ends_with('\n') {
             state.list_begun = true;
             state.open_line = true;
@@ -245,7 +255,7 @@ impl Console {
     fn list_count(&self, entries: u64) {
         let mut state = self.lock();
         if state.list_begun && self.options.info.at_least(Info::Flist, 2) {
-            state.write(Stream::Out, file_list_count(entries).as_bytes());
+            state.write(self.plain_stream(), file_list_count(entries).as_bytes());
             state.flush();
         }
     }
@@ -255,7 +265,7 @@ impl Console {
         if std::mem::take(&mut state.list_begun) {
             let counted = self.options.info.at_least(Info::Flist, 2);
             state.open_line = false;
-            state.write(Stream::Out, file_list_end(entries, counted).as_bytes());
+            state.write(self.plain_stream(), file_list_end(entries, counted).as_bytes());
         }
     }
 }

@@ -23,7 +23,9 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
         Endpoints::Pull { .. } => Role::EarlyReceiver,
         Endpoints::Push { .. } | Endpoints::Local { .. } => Role::Sender,
     };
-    if let Some(option) = options.unsupported().first() {
+    if let Some(option) =
+        options.unsupported(role == Role::EarlyReceiver || matches!(found, Endpoints::Local { .. })).first()
+    {
         return reject(&OptionError::Unsupported(format!("{option} is not supported yet")), role);
     }
     let log = options.log_file.as_ref().map(open_log);
@@ -32,6 +34,7 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
         Some(Err(error)) => (None, Some(error)),
         None => (None, None),
     };
+    let lists = options.list_only || operands.len() < 2;
     let console = Arc::new(Console::new(&options, role, log));
     for notice in notices {
         console.say(Severity::Info, &notice);
@@ -48,13 +51,15 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
     let canceller = client.canceller();
     signals::on_termination(move || canceller.cancel());
     let result = call(&client, found);
-    let code = match result {
-        Ok(code) => code,
+    let (code, role) = match result {
+        // A receiving client speaks with the voice of its generator at the end.
+        Ok(code) if role == Role::EarlyReceiver && !lists => (code, Role::Generator),
+        Ok(code) => (code, role),
         Err(error) => {
             if let Some(text) = last_words(&error, role) {
                 console.say(Severity::Error, &text);
             }
-            error.exit_code()
+            (error.exit_code(), role)
         }
     };
     console.finish();

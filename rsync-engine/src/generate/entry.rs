@@ -191,6 +191,6 @@ pub(crate) fn facts<'e>(entry: &EntryRef<'e>, path: &'e [u8]) -> EntryFacts<'e> 
         crtime: entry.crtime(),
         uid: entry.uid(),
         gid: Some(entry.gid()),
-        target: entry.target(),
+        target: entry.target().filter(|target| !target.is_empty()),
     }
 }

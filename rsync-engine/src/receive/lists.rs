@@ -4,10 +4,14 @@ use rsync_proto::flist::{
     Columns, FileListDecoder, Finish, Item, ListHead, NameGuard, Order, Segment, SegmentBuilder,
 };
 use rsync_proto::meta::Chmod;
+use rsync_proto::text::Event;
 
 use crate::inbox::{Inbox, MessageSink};
 use crate::meta::{LocalIds, Privilege};
 use crate::{EngineError, Session};
+
+/// How often growth is reported, in entries.
+const REPORT_EVERY: u64 = 100;
 
 /// The file list side of a receiver.
 pub(super) struct ListReader<'a> {
@@ -48,7 +52,13 @@ impl<'a> ListReader<'a> {
         sink: &mut dyn MessageSink,
     ) -> Result<Segment, EngineError> {
         let session = self.session;
-        let whole = head.is_none() && !session.negotiated.incremental_recursion();
+        let incremental = session.negotiated.incremental_recursion();
+        let (first, whole) = (head.is_none(), head.is_none() && !incremental);
+        let mut entries = 0;
+        if first {
+            let directories = session.options.recurse || session.options.dirs;
+            session.events.emit(Event::FileListStarted { sending: false, incremental, directories });
+        }
         let list = match head {
             Some(head) => SegmentBuilder::announced(head, &self.columns),
             None => SegmentBuilder::new(start, &self.columns),
@@ -57,6 +67,12 @@ impl<'a> ListReader<'a> {
         let decoder = &mut self.decoder;
         loop {
             match inbox.decode(sink, |input| decoder.next(input, &mut list))? {
+                Item::Entry if first => {
+                    if entries % REPORT_EVERY == 0 {
+                        session.events.emit(Event::FileListGrown { entries });
+                    }
+                    entries += 1;
+                }
                 Item::Entry | Item::Part => {}
                 Item::Unconverted => session.errors.add_io_error(rsync_proto::exit::IoErrorFlags::GENERAL),
                 Item::End { io_error } => {
@@ -64,6 +80,9 @@ impl<'a> ListReader<'a> {
                     break;
                 }
             }
+        }
+        if first {
+            session.events.emit(Event::FileListFinished { entries });
         }
         let names = &self.decoder.names;
         list.map_owners(|uid, gid| self.ids.map(names, uid, gid));

@@ -239,6 +239,7 @@ impl Receiver<'_> {
         };
         let counters = &session.counters;
         if session.options.dry_run {
+            self.emit(entry, &path, &attributes, Stage::Begins, None);
             self.emit(entry, &path, &attributes, Stage::Done, None);
             counters.transferred_files.fetch_add(1, Ordering::Relaxed);
             counters.transferred_size.fetch_add(entry.size(), Ordering::Relaxed);

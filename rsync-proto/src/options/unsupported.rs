@@ -1,22 +1,39 @@
 //! Options that are read and forwarded but that this version does not carry out yet.
 
-use super::choice::Batch;
+use super::choice::{BasisKind, Batch, SuperUser};
 use super::model::TransferOptions;
 
 impl TransferOptions {
-    /// The options in use that have no effect yet, as typed; a program refuses them with
-    /// [`ExitCode::UNSUPPORTED`](crate::exit::ExitCode::UNSUPPORTED) rather than ignore them.
+    /// The options in use that have no effect yet on a side that receives (or sends), as typed; a
+    /// program refuses them with [`ExitCode::UNSUPPORTED`](crate::exit::ExitCode::UNSUPPORTED) rather
+    /// than ignore them.
     #[must_use]
-    pub fn unsupported(&self) -> Vec<&'static str> {
+    pub fn unsupported(&self, receiving: bool) -> Vec<&'static str> {
         let batch = match self.batch {
             Some(Batch::Write(_)) => Some("--write-batch"),
             Some(Batch::OnlyWrite(_)) if !self.server => Some("--only-write-batch"),
             Some(Batch::Read(_)) => Some("--read-batch"),
             _ => None,
         };
-        let iconv = self.iconv.as_ref().map(|_| "--iconv");
-        let copy_as = self.copy_as.as_ref().map(|_| "--copy-as");
-        [batch, iconv, copy_as].into_iter().flatten().collect()
+        let named = |on: bool, name| on.then_some(name);
+        let backup = if self.backup_dir.is_some() { "--backup-dir" } else { "--backup" };
+        let basis = self.basis_dirs.as_ref().map(|basis| match basis.kind {
+            BasisKind::Compare => "--compare-dest",
+            BasisKind::Copy => "--copy-dest",
+            BasisKind::Link => "--link-dest",
+        });
+        [
+            batch,
+            named(self.iconv.is_some(), "--iconv"),
+            named(self.copy_as.is_some(), "--copy-as"),
+            named(self.munge_links == Some(true), "--munge-links"),
+            named(self.super_user == SuperUser::Fake, "--fake-super"),
+            named(receiving && self.backup, backup),
+            basis.filter(|_| receiving),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
@@ -27,12 +44,12 @@ mod tests {
 
     #[test]
     fn options_without_effect_are_named() {
-        assert!(TransferOptions::archive().unsupported().is_empty());
+        assert!(TransferOptions::archive().unsupported(true).is_empty());
         let options = TransferOptions {
             iconv: Some(Iconv { local: ".".into(), remote: None }),
             batch: Some(Batch::Write("b".into())),
             ..TransferOptions::default()
         };
-        assert_eq!(options.unsupported(), ["--write-batch", "--iconv"]);
+        assert_eq!(options.unsupported(true), ["--write-batch", "--iconv"]);
     }
 }
