@@ -11,6 +11,9 @@ use crate::link::LinkControl;
 pub(crate) trait MessageSink {
     /// Handles one message, already checked to be legal in this direction.
     fn message(&mut self, message: Message) -> Result<(), EngineError>;
+
+    /// The link may be silent for a while now.
+    fn before_waiting(&mut self) {}
 }
 
 /// The reading half of a session.
@@ -70,6 +73,7 @@ impl Inbox {
     /// Reads until `wanted` bytes of data are at hand.
     fn fill(&mut self, wanted: usize, sink: &mut dyn MessageSink) -> Result<(), EngineError> {
         while !self.advance(wanted, sink)? {
+            sink.before_waiting();
             self.read_some()?;
         }
         Ok(())

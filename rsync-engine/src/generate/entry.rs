@@ -142,7 +142,7 @@ impl<'a> Generator<'a> {
         let (dir_path, name) = destination.place_of(&at.entry);
         let times = (times, &self.session.options);
         let result = match self.dirs.dir(dir_path) {
-            Ok(dir) => self.attributes.apply(dir, name, &at.entry, current, wanted, times),
+            Ok(dir) => self.attributes.apply(|| dir.pin(name), &at.entry, current, wanted, times),
             Err(error) => Err((Step::Stat, error)),
         };
         match result {

@@ -264,7 +264,7 @@ impl<'a> Generator<'a> {
                 self.unwalked.push_back(list);
             }
             Notice::ListsEnd => self.files.complete(),
-            Notice::Finished(index) => self.finished(index)?,
+            Notice::Finished(indexes) => indexes.into_iter().try_for_each(|index| self.finished(index))?,
             Notice::Delayed(index) => {
                 if self.delayed.insert(index) {
                     self.held += 1;

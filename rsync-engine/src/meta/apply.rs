@@ -7,8 +7,8 @@ use rsync_proto::options::TransferOptions;
 use rsync_proto::text::{Failure, Place};
 
 use super::Privilege;
-use crate::confine::{Dir, Stat};
-use crate::generate::judge::{Wanted, keeps_time, mtime, same_time};
+use crate::confine::{Pinned, Stat};
+use crate::generate::judge::{Time, Wanted, keeps_time, mtime, same_time};
 
 /// How times are compared before they are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,64 +102,70 @@ impl Attributes {
         }
     }
 
-    /// Brings `name` in `dir`, which is now as `current` says, to what is wanted. Answers whether
-    /// anything was changed.
+    /// Brings an entry's file, which is now as `current` says, to what is wanted; `pin` finds the file
+    /// if anything has to be done. Answers whether anything was changed.
     ///
     /// # Errors
     /// The first step that failed; later ones were not tried.
-    pub(crate) fn apply(
+    pub(crate) fn apply<'p>(
         &self,
-        dir: &Dir,
-        name: &[u8],
+        pin: impl FnOnce() -> io::Result<Pinned<'p>>,
         entry: &EntryRef<'_>,
         current: &Stat,
         wanted: &Wanted,
         (times, options): (Times, &TransferOptions),
     ) -> Result<bool, ApplyError> {
-        let mut current = *current;
-        let mut changed = false;
         let uid = wanted.uid.filter(|&uid| uid != current.uid);
         let gid = wanted.gid.filter(|&gid| gid != current.gid);
-        if uid.is_some() || gid.is_some() {
+        let (mtime, atime) = self.stale_times(entry, current, (times, options));
+        let chowns = uid.is_some() || gid.is_some();
+        let sets_times = mtime.is_some() || atime.is_some();
+        let has_mode = entry.kind() != Kind::Symlink;
+        if !chowns && !sets_times && !(has_mode && mode_differs(current, wanted)) {
+            return Ok(false);
+        }
+        let file = pin().map_err(|error| (Step::Stat, error))?;
+        let mut current = *current;
+        if chowns {
             let step = if uid.is_some() { Step::Owner } else { Step::Group };
-            dir.chown(name, uid, gid).map_err(|error| (step, error))?;
-            changed = true;
+            file.chown(uid, gid).map_err(|error| (step, error))?;
             if current.mode & 0o6000 != 0 {
-                current = dir.stat(name).map_err(|error| (Step::Stat, error))?;
+                current = file.stat().map_err(|error| (Step::Stat, error))?;
             }
         }
-        changed |= self.apply_times(dir, name, entry, &current, (times, options))?;
-        if entry.kind() != Kind::Symlink && (current.mode ^ wanted.mode) & 0o7777 != 0 {
-            dir.chmod(name, wanted.mode).map_err(|error| (Step::Permissions, error))?;
-            changed = true;
+        if sets_times {
+            file.set_times(mtime, atime).map_err(|error| (Step::Times, error))?;
         }
-        Ok(changed)
+        if has_mode && mode_differs(&current, wanted) {
+            file.chmod(wanted.mode).map_err(|error| (Step::Permissions, error))?;
+        }
+        Ok(true)
     }
 
-    fn apply_times(
+    /// The times that have to be set: modification and access.
+    fn stale_times(
         &self,
-        dir: &Dir,
-        name: &[u8],
         entry: &EntryRef<'_>,
         current: &Stat,
         (times, options): (Times, &TransferOptions),
-    ) -> Result<bool, ApplyError> {
+    ) -> (Option<Time>, Option<Time>) {
         let equal = |now, then| match times {
             Times::Window => same_time(self.window, now, then),
             Times::Exact => now == then,
             Times::Keep => true,
         };
-        let listed =
-            Some(mtime(entry)).filter(|&mtime| keeps_time(entry, options) && !equal(current.mtime, mtime));
+        let listed = Some(mtime(entry)).filter(|_| keeps_time(entry, options));
         let atime =
             entry.atime().filter(|_| self.atimes && entry.kind() != Kind::Dir).map(|atime| (atime, 0));
-        let atime = atime.filter(|&atime| !equal(current.atime, atime));
-        if listed.is_none() && atime.is_none() {
-            return Ok(false);
-        }
-        dir.set_times(name, listed, atime).map_err(|error| (Step::Times, error))?;
-        Ok(true)
+        (
+            listed.filter(|&listed| !equal(current.mtime, listed)),
+            atime.filter(|&atime| !equal(current.atime, atime)),
+        )
     }
+}
+
+fn mode_differs(current: &Stat, wanted: &Wanted) -> bool {
+    (current.mode ^ wanted.mode) & 0o7777 != 0
 }
 
 /// `--executability`: the x bits follow the r bits if the sender's file has any (spec 04 §5.1).

@@ -25,9 +25,10 @@ impl FileOutput {
         &self.file
     }
 
-    /// Gives the file its final length, and puts it on the disk if `sync`.
-    pub(super) fn finish(&mut self, length: u64, sync: bool) -> io::Result<()> {
-        if self.file.metadata()?.len() != length {
+    /// Gives the file its final length, which it has if it was `written_whole`, and puts it on the disk
+    /// if `sync`.
+    pub(super) fn finish(&mut self, length: u64, written_whole: bool, sync: bool) -> io::Result<()> {
+        if !written_whole && self.file.metadata()?.len() != length {
             self.file.set_len(length)?;
         }
         if sync { self.file.sync_all() } else { Ok(()) }
@@ -97,7 +98,7 @@ mod tests {
             output.write(offset, piece).expect("write");
             offset += piece.len() as u64;
         }
-        output.finish(offset, false).expect("finish");
+        output.finish(offset, false, false).expect("finish");
         let mut content = vec![1; offset as usize];
         output.file().read_exact_at(&mut content, 0).expect("read");
         content
@@ -120,7 +121,7 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let mut output = FileOutput::new(tempfile::tempfile().expect("file"), true);
         output.write(0, &vec![0; 10 << 20]).expect("write");
-        output.finish(10 << 20, false).expect("finish");
+        output.finish(10 << 20, false, false).expect("finish");
         let metadata = output.file().metadata().expect("stat");
         assert_eq!((metadata.len(), metadata.blocks()), (10 << 20, 0));
     }

@@ -186,7 +186,7 @@ impl<'a> Receiver<'a> {
         {
             let shared = self.shared;
             target.place_delayed(|index, ok| {
-                shared.notify(if ok { Notice::Finished(index) } else { Notice::Failed(index) });
+                if ok { shared.finished(index) } else { shared.notify(Notice::Failed(index)) }
             });
         }
         if self.answers.precedes_statistics(event) {
@@ -243,7 +243,7 @@ impl Receiver<'_> {
             self.emit(entry, &path, &attributes, Stage::Done, None);
             counters.transferred_files.fetch_add(1, Ordering::Relaxed);
             counters.transferred_size.fetch_add(entry.size(), Ordering::Relaxed);
-            self.shared.notify(Notice::Finished(index));
+            self.shared.finished(index);
             return Ok(());
         }
         let Some(destination) = self.shared.destination() else {
@@ -263,12 +263,16 @@ impl Receiver<'_> {
             &mut self.tokens,
         )?;
         self.emit(entry, &path, &attributes, Stage::Done, digest.as_deref());
-        self.shared.notify(match outcome {
+        let notice = match outcome {
             target::Outcome::Delayed => Notice::Delayed(index),
-            target::Outcome::Finished => Notice::Finished(index),
+            target::Outcome::Finished => {
+                self.shared.finished(index);
+                return Ok(());
+            }
             target::Outcome::Redo => Notice::Redo(index),
             target::Outcome::Failed => Notice::Failed(index),
-        });
+        };
+        self.shared.notify(notice);
         Ok(())
     }
 
@@ -332,6 +336,10 @@ struct Peer<'a> {
 }
 
 impl MessageSink for Peer<'_> {
+    fn before_waiting(&mut self) {
+        self.shared.tell_finished();
+    }
+
     fn message(&mut self, message: Message) -> Result<(), EngineError> {
         match message {
             Message::NoSend(index) => match self.shared.requests.take(index) {

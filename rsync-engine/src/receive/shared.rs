@@ -65,8 +65,8 @@ pub(crate) enum Notice {
     List(Arc<Segment>),
     /// No more lists will come.
     ListsEnd,
-    /// The file of this index is verified and in place.
-    Finished(u32),
+    /// The files of these indexes are verified and in place.
+    Finished(Vec<u32>),
     /// It is verified but only put into place at the end; [`Notice::Finished`] follows then.
     Delayed(u32),
     /// It failed its verification once and is to be requested again.
@@ -89,7 +89,13 @@ pub(crate) struct Shared {
     destination: OnceLock<Destination>,
     empty: AtomicBool,
     notices: Mutex<mpsc::Sender<Notice>>,
+    /// Finished files that the generator was not told about yet: waking it for each would cost more
+    /// than a small file.
+    finished: Mutex<Vec<u32>>,
 }
+
+/// So many finished files are told at once at most.
+const FINISHED_AT_ONCE: usize = 64;
 
 impl Shared {
     /// Makes the shared state and the generator's end of the queue.
@@ -100,6 +106,7 @@ impl Shared {
             destination: OnceLock::new(),
             empty: AtomicBool::new(false),
             notices: Mutex::new(sender),
+            finished: Mutex::new(Vec::new()),
         };
         (shared, receiver)
     }
@@ -109,6 +116,30 @@ impl Shared {
         if matches!(notice, Notice::EmptyTransfer) {
             self.empty.store(true, Ordering::SeqCst);
         }
+        self.tell_finished();
+        self.push(notice);
+    }
+
+    /// Reports a finished file, at the latest with the next [`Shared::tell_finished`].
+    pub(crate) fn finished(&self, index: u32) {
+        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        finished.push(index);
+        let is_enough = finished.len() >= FINISHED_AT_ONCE;
+        drop(finished);
+        if is_enough {
+            self.tell_finished();
+        }
+    }
+
+    /// Tells the generator about all finished files, before anything else that comes later.
+    pub(crate) fn tell_finished(&self) {
+        let finished = std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner));
+        if !finished.is_empty() {
+            self.push(Notice::Finished(finished));
+        }
+    }
+
+    fn push(&self, notice: Notice) {
         let _ = self.notices.lock().unwrap_or_else(PoisonError::into_inner).send(notice);
     }
 

@@ -14,7 +14,7 @@ use rsync_proto::text::{Failure, Kept, Message, Place, Progress, Role};
 use super::file::{Assembly, Received};
 use super::output::FileOutput;
 use super::shared::{Basis, Request};
-use crate::confine::{Dir, DirStack, Stat, stat_fd};
+use crate::confine::{Dir, DirStack, Pinned, Stat, stat_fd};
 use crate::destination::Destination;
 use crate::inbox::{Inbox, MessageSink};
 use crate::meta::{Attributes, Times};
@@ -241,17 +241,18 @@ struct Finish<'f> {
 impl Finish<'_> {
     /// The content is right: attributes, then rename.
     fn verified(&self, mut draft: Draft, received: Received) -> Result<Outcome, EngineError> {
-        if let Err(error) = draft.output.finish(received.length, self.session.options.fsync) {
+        let complete = draft.temp.is_some() && !self.session.options.sparse;
+        if let Err(error) = draft.output.finish(received.length, complete, self.session.options.fsync) {
             return Err(self.write_failed(draft, Received { write_error: Some(error), ..received }));
         }
         let Some(temp) = &draft.temp else {
             if draft.in_partial_dir {
-                return Ok(self.place_updated_partial());
+                return Ok(self.place_updated_partial(&draft));
             }
-            self.set_attributes(self.dir, self.name, &draft, Times::Exact);
+            self.set_attributes(&draft, Times::Exact);
             return Ok(Outcome::Finished);
         };
-        self.set_attributes(self.dir, temp, &draft, Times::Exact);
+        self.set_attributes(&draft, Times::Exact);
         let placed = match self.partial.filter(|_| self.session.options.delay_updates) {
             Some(partial) => {
                 partial.make(self.dir).and_then(|delayed| self.dir.rename(temp, &delayed, self.name))
@@ -270,11 +271,10 @@ impl Finish<'_> {
     }
 
     /// The partial file was completed where it is.
-    fn place_updated_partial(&self) -> Outcome {
+    fn place_updated_partial(&self, draft: &Draft) -> Outcome {
         let Some(partial) = self.partial else { return Outcome::Failed };
         let moved = partial.open(self.dir).and_then(|from| {
-            let current = from.stat(self.name)?;
-            self.apply(&from, self.name, &current, Times::Exact);
+            self.set_attributes(draft, Times::Exact);
             if !self.session.options.delay_updates {
                 from.rename(self.name, self.dir, self.name)?;
                 partial.remove_if_empty(self.dir);
@@ -336,7 +336,7 @@ impl Finish<'_> {
                     moved.is_ok()
                 }
                 None if options.partial => {
-                    self.set_attributes(self.dir, temp, draft, times);
+                    self.set_attributes(draft, times);
                     self.dir.rename(temp, self.dir, self.name).is_ok()
                 }
                 None => false,
@@ -352,19 +352,18 @@ impl Finish<'_> {
         }
     }
 
-    fn set_attributes(&self, dir: &Dir, name: &[u8], draft: &Draft, times: Times) {
-        match stat_fd(draft.output.file()) {
-            Ok(current) => self.apply(dir, name, &current, times),
-            Err(error) => self.session.failed(Role::Receiver, Failure::Fstat(self.place), &error),
-        }
-    }
-
-    fn apply(&self, dir: &Dir, name: &[u8], current: &Stat, times: Times) {
+    fn set_attributes(&self, draft: &Draft, times: Times) {
+        let file = draft.output.file();
+        let current = match stat_fd(file) {
+            Ok(current) => current,
+            Err(error) => {
+                return self.session.failed(Role::Receiver, Failure::Fstat(self.place), &error);
+            }
+        };
         let wanted = self.attributes.wanted(&self.entry, self.existing.as_ref());
-        let options = &self.session.options;
-        if let Err((step, error)) =
-            self.attributes.apply(dir, name, &self.entry, current, &wanted, (times, options))
-        {
+        let times = (times, &self.session.options);
+        let pin = || Ok(Pinned::of(file));
+        if let Err((step, error)) = self.attributes.apply(pin, &self.entry, &current, &wanted, times) {
             self.session.failed(Role::Receiver, step.failure(self.place), &error);
         }
     }
