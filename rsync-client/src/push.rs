@@ -73,10 +73,7 @@ impl Client {
             let session = Arc::new(Session::new(negotiated, options, false, self.events.clone(), control));
             let setup = SendSetup { filters, rule_files: &mut files, announced_timeout: None };
             let report = send(connection, &session, setup, |agreed| {
-                let mut filters = agreed.filters;
-                if session.options.cvs_exclude {
-                    filters.add_cvs_after_exchange(&session.negotiated, true);
-                }
+                let filters = agreed.filters;
                 let request = ScanRequest {
                     sources: sources.iter().map(|source| source.to_vec()).collect(),
                     start_dir: start_dir.as_os_str().as_bytes().to_vec(),
