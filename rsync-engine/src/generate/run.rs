@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rsync_proto::flist::{FileList, Segment};
 use rsync_proto::phase::{
@@ -32,6 +32,8 @@ use crate::{EngineError, Session};
 const MAX_IN_FLIGHT: u64 = 8192;
 /// After so many entries the generator looks at what the receiver reports.
 const LOOK_EVERY: usize = 64;
+/// How long the peer's reason for closing is waited for.
+const PATIENCE_WITH_LEAVING_PEER: Duration = Duration::from_secs(5);
 /// With `--hard-links`, so many entries are known before a list is walked (spec 07 §1).
 const KNOWN_FOR_LINKS: usize = 500;
 
@@ -127,7 +129,7 @@ impl<'a> Generator<'a> {
 
     /// Runs to the goodbye; answers how it ended and what was deleted.
     pub(crate) fn run(mut self, argument: &[u8]) -> Result<(Ended, KindCounts), EngineError> {
-        let result = self.run_session(argument);
+        let result = self.run_session(argument).map_err(|error| self.explain(error));
         if let Err(error) = &result {
             self.leave(error);
         }
@@ -421,6 +423,22 @@ impl<'a> Generator<'a> {
         self.send_index(Ndx::Item(index))?;
         let negotiated = &self.session.negotiated;
         self.outbox.data(|out| attributes.encode(out, negotiated))
+    }
+
+    /// A write that fails says little: the peer's own reason may still be on its way to the receiver.
+    fn explain(&mut self, error: EngineError) -> EngineError {
+        if !matches!(error, EngineError::Link { .. }) {
+            return error;
+        }
+        let deadline = Instant::now() + PATIENCE_WITH_LEAVING_PEER;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.notices.recv_timeout(left) {
+                Ok(Notice::Broken(reason)) => return reason,
+                Ok(_) => {}
+                Err(_) => return error,
+            }
+        }
     }
 
     /// Says goodbye after a failure of our own, where the protocol knows how (spec 02 §9.3).

@@ -1,5 +1,6 @@
 //! Reads file lists and gives their entries local owners and modes (spec 03; 04 §1.2, §5.1).
 
+use rsync_proto::exit::IoErrorFlags;
 use rsync_proto::flist::{
     Columns, FileListDecoder, Finish, Item, ListHead, NameGuard, Order, Segment, SegmentBuilder,
 };
@@ -74,9 +75,11 @@ impl<'a> ListReader<'a> {
                     entries += 1;
                 }
                 Item::Entry | Item::Part => {}
-                Item::Unconverted => session.errors.add_io_error(rsync_proto::exit::IoErrorFlags::GENERAL),
+                Item::Unconverted => session.errors.add_io_error(IoErrorFlags::GENERAL),
                 Item::End { io_error } => {
-                    session.errors.add_io_error(rsync_proto::exit::IoErrorFlags::from_wire(io_error));
+                    if !session.options.ignore_errors {
+                        session.errors.add_io_error(IoErrorFlags::from_wire(io_error));
+                    }
                     break;
                 }
             }
