@@ -396,9 +396,11 @@ impl<'a> Generator<'a> {
         })
     }
 
+    /// Sends an index, and before it what our event sink had to say meanwhile, in that order.
     pub(super) fn send_index(&mut self, ndx: Ndx) -> Result<(), EngineError> {
-        let encoder = &mut self.ndx;
-        self.outbox.data::<WireError>(|out| {
+        let Self { session, outbox, ndx: encoder, .. } = self;
+        session.outgoing.drain(|message| outbox.message(message))?;
+        outbox.data::<WireError>(|out| {
             encoder.encode(out, ndx);
             Ok(())
         })

@@ -89,7 +89,9 @@ impl<L: Lists> Sender<'_, L> {
         self.count_transfer(entry.size());
         let name = entry.path();
         let source_dir = self.lists.source_dir(entry.origin());
-        item::emit(self.session, Stage::Done, (entry, &name, source_dir), &item.attributes, Moved::default());
+        for stage in [Stage::Begins, Stage::Done] {
+            item::emit(self.session, stage, (entry, &name, source_dir), &item.attributes, Moved::default());
+        }
         self.echo(item)
     }
 
@@ -154,7 +156,7 @@ impl<L: Lists> Sender<'_, L> {
         sums: SumTable,
         appends: bool,
     ) -> Result<Sent, EngineError> {
-        let progress = self.progress(Moment::Running);
+        let progress = self.progress(Moment::Running, Some(item.index));
         let rules = self.match_rules(&item.attributes);
         let Self { session, outbox, tokens, buffer, .. } = self;
         let negotiated = &session.negotiated;

@@ -294,22 +294,29 @@ impl<'a, L: Lists> Sender<'a, L> {
                 name: b"",
                 offset: 0,
                 size: 0,
-                ..self.progress(Moment::ListDone)
+                ..self.progress(Moment::ListDone, None)
             }));
         }
     }
 
-    /// A progress report without its file.
-    pub(super) fn progress(&self, moment: Moment) -> Progress<'static> {
+    /// A progress report without its file, when the entry at `index` is worked on.
+    pub(super) fn progress(&self, moment: Moment, index: Option<u32>) -> Progress<'static> {
         let counters = &self.session.counters;
+        let known = self.report.listed.total();
+        let remaining = index.map_or(0, |index| {
+            let lists = self.files.lists().filter(|list| list.start() > index);
+            let here =
+                self.files.list_of(index).map_or(0, |list| list.start() + list.len() as u32 - 1 - index);
+            u64::from(here) + lists.map(|list| list.len() as u64).sum::<u64>()
+        });
         Progress {
             moment,
             name: b"",
             offset: 0,
             size: 0,
             transfers: counters.transferred_files.load(Ordering::Relaxed),
-            remaining: self.ledger.entries_beyond(self.current) as u64,
-            known: self.report.listed.total(),
+            remaining,
+            known,
             lists_pending: !self.files.is_complete(),
             total_offset: counters.transferred_size.load(Ordering::Relaxed),
             total_size: self.report.total_size,
