@@ -121,7 +121,7 @@ impl Attributes {
         let chowns = uid.is_some() || gid.is_some();
         let sets_times = mtime.is_some() || atime.is_some();
         let has_mode = entry.kind() != Kind::Symlink;
-        if !chowns && !sets_times && !(has_mode && mode_differs(current, wanted)) {
+        if !(chowns || sets_times || has_mode && mode_differs(current, wanted)) {
             return Ok(false);
         }
         let file = pin().map_err(|error| (Step::Stat, error))?;

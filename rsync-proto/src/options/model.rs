@@ -290,7 +290,7 @@ pub struct TransferOptions {
     pub motd: bool,
     /// Batch file.
     pub batch: Option<Batch>,
-    /// USER[:GROUP] to become.
+    /// `USER[:GROUP]` to become.
     pub copy_as: Option<BString>,
     /// Bound for operator paths.
     pub confine_root: Option<BString>,

@@ -3,7 +3,7 @@
 //! The engine emits borrowed [`Event`]s to an [`EventSink`]; a program renders them with the parts of
 //! this module and decides the stream, a server puts the same text into messages for its client.
 //! Every text exists once: fixed ones in [`message`] and [`failure`], lines made of numbers in
-//! [`header`], [`summary`], [`progress`] and [`list`], lines per item in [`itemize`] and [`format`],
+//! [`header`], [`summary`], [`progress`] and [`list`], lines per item in [`itemize`](mod@itemize) and [`format`](mod@format),
 //! the last line in [`exit_line`](mod@exit_line). Texts are unescaped; whoever prints them passes them
 //! through [`escape`] (spec 07 §3, §15 to §21).
 
