@@ -4,9 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use rsync_proto::exit::IoErrorFlags;
-use rsync_proto::filter::{DirRules, Filters, MAX_PATH, Side, Subject};
+use rsync_proto::filter::{DirRules, Filters, MAX_PATH, Side, Subject, Verdict};
 use rsync_proto::flist::{EntryFlags, Kind};
-use rsync_proto::text::{Failure, Message};
+use rsync_proto::options::Debug;
+use rsync_proto::text::{Failure, Message, Topic};
 use rustix::io::Errno;
 
 use super::facts::{Spot, is_errno};
@@ -189,12 +190,28 @@ impl Scan {
     /// Whether the module's or the user's filters exclude `path`.
     pub(super) fn excludes(&self, rules: &DirRules, path: &[u8], is_dir: bool) -> bool {
         self.module_excludes(rules, path, is_dir)
-            || (!self.filters.is_empty() && excludes(&self.filters, rules, path, is_dir))
+            || (!self.filters.is_empty() && self.decides_against(&self.filters, false, rules, path, is_dir))
     }
 
     pub(super) fn module_excludes(&self, rules: &DirRules, path: &[u8], is_dir: bool) -> bool {
         let Some(filters) = &self.module_filters else { return false };
-        excludes(filters, &filters.start(rules.current_dir()), path, is_dir)
+        self.decides_against(filters, true, &filters.start(rules.current_dir()), path, is_dir)
+    }
+
+    fn decides_against(
+        &self,
+        filters: &Filters,
+        daemon: bool,
+        rules: &DirRules,
+        path: &[u8],
+        is_dir: bool,
+    ) -> bool {
+        let subject = Subject::entry(path, is_dir);
+        let Some(decision) = filters.check(rules, subject, Side::Sender) else { return false };
+        if self.session().events.wants(Topic::Debug(Debug::Filter, 1)) {
+            self.examiner.say(Message::FilterTrace(&decision.trace(subject, Side::Sender, daemon)));
+        }
+        decision.verdict == Verdict::Exclude
     }
 
     /// The rules in effect inside the directory `path`, given those around it.
@@ -248,10 +265,6 @@ impl Scan {
     pub(super) fn origin_at(&self, origin: u32) -> &Origin {
         &self.origins[origin as usize]
     }
-}
-
-fn excludes(filters: &Filters, rules: &DirRules, path: &[u8], is_dir: bool) -> bool {
-    filters.excludes(rules, Subject::entry(path, is_dir), Side::Sender)
 }
 
 /// Appends the path in the transfer of `name` in the directory `dir`.

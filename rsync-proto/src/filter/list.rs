@@ -111,6 +111,38 @@ impl Decision<'_> {
     }
 }
 
+impl Decision<'_> {
+    /// The line that `--debug=filter` shows for `subject`, seen from `side`; `daemon` says that the
+    /// rule is the module's.
+    #[must_use]
+    pub fn trace(&self, subject: Subject<'_>, side: Side, daemon: bool) -> Vec<u8> {
+        let (role, verb) = match (side, self.verdict) {
+            (Side::Sender, Verdict::Exclude) => ("sender", "hiding"),
+            (Side::Sender, Verdict::Include) => ("sender", "showing"),
+            (Side::Receiver, Verdict::Exclude) => ("generator", "protecting"),
+            (Side::Receiver, Verdict::Include) => ("generator", "risking"),
+        };
+        let kind = match subject {
+            Subject { is_xattr: true, .. } => "xattr",
+            Subject { is_dir: true, .. } => "directory",
+            _ => "file",
+        };
+        let mut line = format!("[{role}] {verb} {kind} ").into_bytes();
+        line.extend_from_slice(subject.name);
+        line.extend_from_slice(b" because of pattern ");
+        line.extend_from_slice(&self.shown_pattern());
+        if let Some(name) = self.per_dir {
+            line.extend([b" [per-dir ", name, b"]"].concat());
+        } else if self.cvs {
+            line.extend_from_slice(b" [global CVS]");
+        }
+        if daemon {
+            line.extend_from_slice(b" [daemon]");
+        }
+        line
+    }
+}
+
 /// Everything one check depends on.
 pub(super) struct Query<'a> {
     pub(super) subject: Subject<'a>,
@@ -251,6 +283,20 @@ mod tests {
             assert!(list.check(&query(name.as_bytes(), false, &dirs, &cvs)).is_some());
         }
         assert!(started.elapsed().as_secs() < 5);
+    }
+
+    #[test]
+    fn a_trace_names_the_rule_unless_it_is_from_a_file() {
+        let rule = Rule::plain(Verdict::Exclude, b"d/");
+        let decision = Decision { verdict: Verdict::Exclude, rule: &rule, per_dir: None, cvs: false };
+        let subject = Subject::entry(b"d", true);
+        let trace = |decision: Decision<'_>, side| decision.trace(subject, side, false);
+        assert_eq!(trace(decision, Side::Sender), b"[sender] hiding directory d because of pattern d/");
+        let secret = Rule { from_file: true, ..rule.clone() };
+        let decision = Decision { rule: &secret, per_dir: Some(b".r"), ..decision };
+        let expected =
+            b"[generator] protecting directory d because of pattern <rule from a file read earlier> [per-dir .r]";
+        assert_eq!(trace(decision, Side::Receiver), expected);
     }
 
     proptest! {

@@ -191,6 +191,8 @@ pub enum Message<'a> {
     ParentAbsent(&'a [u8]),
     /// Whether block matching is in use.
     DeltaTransmission(bool),
+    /// A filter rule decided about a name: the text of [`Decision::trace`](crate::filter::Decision::trace).
+    FilterTrace(&'a [u8]),
     /// `--fuzzy` chose this basis (second) for a file (first).
     FuzzyBasis(&'a [u8], &'a [u8]),
 
@@ -310,6 +312,7 @@ impl Message<'_> {
             | Self::SkippingDeletion
             | Self::DelayFileFailed { .. }
             | Self::DeltaTransmission(_)
+            | Self::FilterTrace(_)
             | Self::FuzzyBasis(..)
             | Self::BatchSkipped(..)
             | Self::BackedUp(..)
@@ -342,6 +345,7 @@ impl Message<'_> {
             Self::UpToDate(_) | Self::AttributesChanged(_) => Topic::UnchangedNames,
             Self::Deleting(..) => Topic::Deletions,
             Self::DeltaTransmission(_) => Topic::Debug(Debug::Flist, 1),
+            Self::FilterTrace(_) => Topic::Debug(Debug::Filter, 1),
             Self::FuzzyBasis(..) => Topic::Debug(Debug::Fuzzy, 1),
             Self::TextBusy(..) => Topic::Info(Info::Misc, 1),
             _ => Topic::Always,
@@ -495,6 +499,7 @@ impl Message<'_> {
             Self::ParentAbsent(dir) => {
                 append(out, &[b"WARNING: parent dir is absent in the file list: ", dir]);
             }
+            Self::FilterTrace(text) => append(out, &[text]),
             Self::DeltaTransmission(true) => append(out, &[b"delta-transmission enabled"]),
             Self::DeltaTransmission(false) => {
                 append(out, &[b"delta-transmission disabled for local transfer or --whole-file"]);
