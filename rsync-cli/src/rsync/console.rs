@@ -299,6 +299,8 @@ impl EventSink for Console {
             Event::Deleted { name, is_dir } => self.deletion(name, is_dir),
             Event::Listed { entry } => self.listed(entry),
             Event::FileListStarted { sending, incremental, directories } => {
+                let line: &[u8] = if sending { b"building file list" } else { b"receiving file list" };
+                self.log(&mut self.lock(), line);
                 if let Some(text) = file_list_start(sending, incremental, directories) {
                     self.list_head(text);
                 }

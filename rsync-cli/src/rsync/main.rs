@@ -37,7 +37,10 @@ fn run(words: &[BString]) -> ExitCode {
         Ok(Command::Transfer(request)) if request.options.server => server::serve(*request),
         Ok(Command::Transfer(request)) => run::transfer(*request),
         Ok(Command::SecondList(pending)) => server::serve_secluded(*pending),
-        Ok(Command::Daemon(_)) => ExitCode::OK,
+        Ok(Command::Daemon(_)) => reject(
+            &OptionError::Unsupported("--daemon is not supported yet: run rsyncd".to_owned()),
+            Role::Client,
+        ),
         Ok(Command::Help) => print(&help(&FACTS)),
         Ok(Command::DaemonHelp) => print(&daemon_help(&FACTS)),
         Ok(Command::Version(json)) => print(&if json { version_json(&FACTS) } else { version(&FACTS) }),

@@ -28,6 +28,9 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
     {
         return reject(&OptionError::Unsupported(format!("{option} is not supported yet")), role);
     }
+    if matches!(found, Endpoints::Local { .. }) {
+        return reject(&OptionError::Unsupported("local copies are not supported yet".to_owned()), role);
+    }
     let log = options.log_file.as_ref().map(open_log);
     let (log, log_error) = match log {
         Some(Ok(log)) => (Some(log), None),
