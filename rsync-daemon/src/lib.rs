@@ -1,1 +1,29 @@
-//! daemon
+//! A read-only rsync daemon as a library: `rsyncd.conf`, access, authentication, modules.
+//!
+//! A tokio front listens and runs the text phase of every connection ([`Daemon`]); each session then
+//! gets a blocking thread with the module's identity, and hands its [`Transfer`] to whoever
+//! [`Serve`]s: the engine's sender. Nothing here, and nothing it calls, writes to a module.
+
+mod access;
+mod auth;
+mod config;
+mod daemon;
+mod files;
+mod glob;
+mod identity;
+mod limits;
+mod listen;
+mod log;
+mod module_root;
+mod peer;
+mod pid_file;
+mod request;
+mod session;
+mod visit;
+
+pub use config::{Config, ConfigError, ExpansionOverflow, GlobalSettings, Module, ModuleSettings};
+pub use daemon::{Daemon, DaemonBuilder, DaemonError};
+pub use listen::ListenError;
+pub use log::{Log, LogTarget};
+pub use pid_file::PidFileError;
+pub use session::{Serve, Transfer, Visitor};

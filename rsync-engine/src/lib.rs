@@ -25,7 +25,7 @@ mod socket_options;
 pub mod tree;
 mod voice;
 
-pub use confine::{Dir, DirStack, Pinned, Stat};
+pub use confine::{Dir, DirStack, Pinned, Stat, open_operator_file};
 pub use connection::Connection;
 pub use error::EngineError;
 pub use fetch::{Collector, fetch};

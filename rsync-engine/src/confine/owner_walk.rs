@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rsync_proto::flist::Kind;
 use rsync_proto::options::TransferOptions;
@@ -41,7 +43,10 @@ impl Trust {
 }
 
 /// Opens the file at `path`, relative to `start` unless it is absolute, for reading.
-pub(crate) fn open_operator_file(start: &Dir, path: &[u8]) -> io::Result<File> {
+///
+/// # Errors
+/// What the system says; `ELOOP` for a link that neither root nor we made.
+pub fn open_operator_file(start: &Dir, path: &[u8]) -> io::Result<File> {
     let mut walk = Walk::new(start, path, Trust::OwnLinks)?;
     while let Some(step) = walk.step()? {
         match step {
@@ -54,6 +59,17 @@ pub(crate) fn open_operator_file(start: &Dir, path: &[u8]) -> io::Result<File> {
         }
     }
     Err(Errno::ISDIR.into())
+}
+
+impl Dir {
+    /// Opens a directory that the operator named; links in the path count only if root or we made
+    /// them.
+    ///
+    /// # Errors
+    /// What the system says; `ELOOP` for a link of somebody else.
+    pub fn open_trusted(path: &Path) -> io::Result<Self> {
+        open_operator_dir(&Self::open(Path::new("."))?, path.as_os_str().as_bytes(), Trust::OwnLinks)
+    }
 }
 
 /// Opens the directory at `path`, relative to `start` unless it is absolute.

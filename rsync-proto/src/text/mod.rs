@@ -32,7 +32,7 @@ pub use format::{LineContext, LineFormat, ModuleFacts};
 pub use header::{file_list_count, file_list_end, file_list_start};
 pub use itemize::itemize;
 pub use list::ListStyle;
-pub use log::log_line;
+pub use log::{MAX_LOG_TEXT, log_line};
 pub use message::{ExistsDetail, Kept, Message, OptionDir};
 pub use number::{Human, Numbers, Utc, Zone, date_time};
 pub use place::Place;

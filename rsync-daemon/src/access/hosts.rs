@@ -1,0 +1,229 @@
+//! `hosts allow` and `hosts deny`: patterns of names and addresses; what is unclear does not let in.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rsync_proto::filter::Wildcard;
+
+/// Looks up the addresses of host names in lists.
+pub(crate) trait Resolve {
+    /// The addresses of `name`; none when it is unknown.
+    fn addresses(&self, name: &str) -> Vec<IpAddr>;
+}
+
+/// The lists of a module; an empty one is as good as none.
+pub(crate) struct HostLists<'a> {
+    pub(crate) allow: &'a str,
+    pub(crate) deny: &'a str,
+    /// Names in the lists are looked up.
+    pub(crate) forward_lookup: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum List {
+    Allow,
+    Deny,
+}
+
+impl HostLists<'_> {
+    /// Whether a client is let in; `host` is its name, or `UNDETERMINED` or `UNKNOWN`.
+    pub(crate) fn let_in(&self, host: &str, address: IpAddr, resolve: &dyn Resolve) -> bool {
+        let allow = tokens(self.allow);
+        let deny = tokens(self.deny);
+        let matches = |tokens: &[String], list| {
+            tokens.iter().any(|token| self.matches(token, list, host, address, resolve))
+        };
+        if !allow.is_empty() {
+            if matches(&allow, List::Allow) {
+                return true;
+            }
+            if deny.is_empty() {
+                return false;
+            }
+        }
+        !matches(&deny, List::Deny)
+    }
+
+    fn matches(&self, token: &str, list: List, host: &str, address: IpAddr, resolve: &dyn Resolve) -> bool {
+        if token.starts_with('@') {
+            // Netgroups are not known here: they let nobody in, and keep everybody out.
+            return list == List::Deny;
+        }
+        let host = host.to_ascii_lowercase();
+        if !host.is_empty() && Wildcard::compile(token.as_bytes()).matches(host.as_bytes()) {
+            return true;
+        }
+        if self.forward_lookup && !host.is_empty() && is_host_name(token) {
+            let found = resolve.addresses(token);
+            return if found.is_empty() { list == List::Deny } else { found.contains(&address) };
+        }
+        AddressPattern::parse(token).is_some_and(|pattern| pattern.matches(address))
+    }
+}
+
+fn tokens(list: &str) -> Vec<String> {
+    list.split([' ', ',', '\t']).filter(|token| !token.is_empty()).map(str::to_ascii_lowercase).collect()
+}
+
+fn is_host_name(token: &str) -> bool {
+    !token.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && !token.contains([':', '/', '*', '?', '['])
+}
+
+/// An address and the bits of it that count.
+struct AddressPattern {
+    address: IpAddr,
+    mask: IpAddr,
+}
+
+impl AddressPattern {
+    /// Reads `ADDRESS[/MASK]`; `None` for what is malformed, which matches nothing.
+    fn parse(token: &str) -> Option<Self> {
+        let (address, mask) =
+            token.split_once('/').map_or((token, None), |(left, right)| (left, Some(right)));
+        let address = parse_address(address)?;
+        let mask = match (address, mask) {
+            (IpAddr::V4(_), None) => IpAddr::V4(Ipv4Addr::BROADCAST),
+            (IpAddr::V6(_), None) => IpAddr::V6(Ipv6Addr::from(u128::MAX)),
+            (address, Some(mask)) => parse_mask(address, mask)?,
+        };
+        Some(Self { address, mask })
+    }
+
+    fn matches(&self, address: IpAddr) -> bool {
+        match (self.address, self.mask, address) {
+            (IpAddr::V4(pattern), IpAddr::V4(mask), IpAddr::V4(address)) => {
+                (pattern.to_bits() ^ address.to_bits()) & mask.to_bits() == 0
+            }
+            (IpAddr::V6(pattern), IpAddr::V6(mask), IpAddr::V6(address)) => {
+                (pattern.to_bits() ^ address.to_bits()) & mask.to_bits() == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+fn parse_mask(address: IpAddr, mask: &str) -> Option<IpAddr> {
+    if mask.contains(['.', ':']) {
+        return parse_address(mask).filter(|mask| mask.is_ipv4() == address.is_ipv4());
+    }
+    if mask.is_empty() || !mask.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let bits: u32 = mask.parse().ok()?;
+    match address {
+        IpAddr::V4(_) if bits <= 32 => {
+            Some(Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - bits).unwrap_or(0)).into())
+        }
+        IpAddr::V6(_) if bits <= 128 => {
+            Some(Ipv6Addr::from_bits(u128::MAX.checked_shl(128 - bits).unwrap_or(0)).into())
+        }
+        _ => None,
+    }
+}
+
+fn parse_address(text: &str) -> Option<IpAddr> {
+    if text.contains(':') {
+        return text.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    }
+    inet_aton(text).map(|bits| Ipv4Addr::from_bits(bits).into())
+}
+
+/// An IPv4 address as the C library reads it: one to four numbers, the last of which fills the rest;
+/// decimal, octal after `0`, hexadecimal after `0x`.
+fn inet_aton(text: &str) -> Option<u32> {
+    let numbers = text.split('.').map(number).collect::<Option<Vec<u32>>>()?;
+    let (last, heads) = numbers.split_last()?;
+    if heads.len() > 3 {
+        return None;
+    }
+    let mut bits = 0;
+    for (position, head) in heads.iter().enumerate() {
+        bits |= u32::from(u8::try_from(*head).ok()?) << (24 - 8 * position);
+    }
+    let room = u32::MAX.checked_shr(8 * heads.len() as u32).unwrap_or(0);
+    (*last <= room).then_some(bits | last)
+}
+
+fn number(text: &str) -> Option<u32> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if text.len() > 1 && text.starts_with('0') => (&text[1..], 8),
+        None => (text, 10),
+    };
+    if digits.starts_with('+') {
+        return None;
+    }
+    u32::from_str_radix(digits, radix).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Names;
+
+    impl Resolve for Names {
+        fn addresses(&self, name: &str) -> Vec<IpAddr> {
+            match name {
+                "good.example" => vec![IpAddr::from([10, 1, 2, 3])],
+                "other.example" => vec![IpAddr::from([10, 9, 9, 9])],
+                _ => Vec::new(),
+            }
+        }
+    }
+
+    fn let_in(allow: &str, deny: &str, host: &str, address: &str) -> bool {
+        let lists = HostLists { allow, deny, forward_lookup: true };
+        lists.let_in(host, address.parse().expect("address"), &Names)
+    }
+
+    #[test]
+    fn recorded_decisions_are_repeated() {
+        for (allow, deny, v4, v6) in [
+            ("10.0.0.0/8", "", true, false),
+            ("10.0.0.0/255.255.0.0", "", false, false),
+            ("0.0.0.0/0", "", true, false),
+            ("::/0", "", false, true),
+            ("", "10.1.2.3", false, true),
+            ("10.1.2.3", "*", true, false),
+            ("10.9.9.9", "10.8.8.8", true, true),
+            ("", "nosuch.invalid", false, false),
+            ("", "nosuch*.invalid", true, true),
+            ("nosuch.invalid", "", false, false),
+            ("10.1", "", false, false),
+            ("", "", true, true),
+        ] {
+            assert_eq!(let_in(allow, deny, "UNDETERMINED", "10.1.2.3"), v4, "v4: {allow} / {deny}");
+            assert_eq!(let_in(allow, deny, "UNDETERMINED", "fd00::1"), v6, "v6: {allow} / {deny}");
+        }
+    }
+
+    #[test]
+    fn names_match_without_case_and_by_lookup() {
+        assert!(let_in("*.Example.ORG", "", "www.example.org", "10.0.0.1"));
+        assert!(let_in("und*", "", "UNDETERMINED", "10.0.0.1"));
+        assert!(let_in("good.example", "", "UNKNOWN", "10.1.2.3"));
+        assert!(!let_in("other.example,", "", "UNKNOWN", "10.1.2.3"));
+        assert!(!let_in("", "other.example good.example", "UNKNOWN", "10.1.2.3"));
+    }
+
+    #[test]
+    fn masks_count_single_bits_and_malformed_ones_match_nothing() {
+        assert!(let_in("10.1.2.0/25", "", "h", "10.1.2.127"));
+        assert!(!let_in("10.1.2.0/25", "", "h", "10.1.2.128"));
+        assert!(let_in("fd00:8::/31", "", "h", "fd00:9::1"));
+        assert!(!let_in("fd00:8::/31", "", "h", "fd00:a::1"));
+        for malformed in
+            ["10.1.2.3/33", "10.1.2.3/", "10.1.2.3/x", "10.1.2.3/-1", "10.1.2.3/+8", "fd00::/129"]
+        {
+            assert!(!let_in(malformed, "", "h", "10.1.2.3"), "{malformed}");
+        }
+        assert!(let_in("012.1.2.3", "", "h", "10.1.2.3"), "octal, as the C library reads it");
+    }
+
+    #[test]
+    fn netgroups_let_nobody_in() {
+        assert!(!let_in("@friends", "", "h", "10.1.2.3"));
+        assert!(!let_in("", "@foes", "h", "10.1.2.3"));
+    }
+}

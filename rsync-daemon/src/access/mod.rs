@@ -1,0 +1,7 @@
+//! Who may connect: host lists and the names of clients (spec 09 §4.2, §6).
+
+mod hosts;
+mod names;
+
+pub(crate) use hosts::HostLists;
+pub(crate) use names::{HostName, Resolver};

@@ -1,0 +1,221 @@
+//! Users and passwords of a module (spec 09 §8).
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{Group, User, getgrouplist};
+use rsync_proto::filter::Wildcard;
+use rsync_proto::session::AuthDigest;
+
+use crate::files::open_trusted;
+
+/// Longest line of a secrets file, in bytes.
+const SECRET_LINE_LIMIT: usize = 1023;
+
+/// What a client proved its password against.
+pub(crate) struct Answer<'a> {
+    pub(crate) user: &'a [u8],
+    pub(crate) response: &'a [u8],
+    pub(crate) digest: AuthDigest,
+    pub(crate) challenge: &'a [u8],
+}
+
+/// Where passwords are.
+pub(crate) struct Secrets<'a> {
+    pub(crate) file: Option<&'a Path>,
+    pub(crate) strict_modes: bool,
+}
+
+/// One term of `auth users`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rule<'a> {
+    name: &'a [u8],
+    denies: bool,
+}
+
+/// Splits a list of names: at white space and commas, or only at commas if it begins with one.
+pub(crate) fn names(list: &[u8]) -> Vec<&[u8]> {
+    let commas_only = list.first() == Some(&b',');
+    list.split(move |byte| *byte == b',' || (!commas_only && matches!(byte, b' ' | b'\t' | b'\r' | b'\n')))
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+fn rules(list: &[u8]) -> Vec<Rule<'_>> {
+    let rule = |term: &'_ [u8]| -> usize { term.iter().position(|&byte| byte == b':').unwrap_or(term.len()) };
+    names(list)
+        .into_iter()
+        .map(|term| {
+            let (name, option) = term.split_at(rule(term));
+            Rule { name, denies: option.get(1).is_some_and(|byte| byte.eq_ignore_ascii_case(&b'd')) }
+        })
+        .collect()
+}
+
+/// Checks a client's answer against `auth users` and the secrets.
+///
+/// # Errors
+/// The reason for the log; the client learns only that it failed.
+pub(crate) fn check(auth_users: &[u8], secrets: &Secrets<'_>, answer: &Answer<'_>) -> Result<(), String> {
+    let user = answer.user;
+    if user.first() == Some(&b'#') {
+        return Err("invalid username".into());
+    }
+    let mut group = None;
+    let rules = rules(auth_users);
+    let rule = rules.iter().find(|rule| match rule.name.strip_prefix(b"@") {
+        None => Wildcard::compile(rule.name).matches(user),
+        Some(pattern) => {
+            group = groups_of(user).into_iter().find(|name| Wildcard::compile(pattern).matches(name));
+            group.is_some()
+        }
+    });
+    let rule = rule.ok_or("no matching rule")?;
+    if rule.denies {
+        return Err("denied by rule".into());
+    }
+    let group = group.filter(|_| rule.name.starts_with(b"@"));
+    let path = secrets.file.ok_or("no secrets file")?;
+    let file = open_trusted(path).map_err(|_| "no secrets file")?;
+    if secrets.strict_modes {
+        check_mode(&file)?;
+    }
+    check_secret(BufReader::new(file), group.as_deref(), answer)
+}
+
+fn check_mode(file: &File) -> Result<(), String> {
+    let facts = file.metadata().map_err(|_| "ignoring secrets file")?;
+    if facts.mode() & 0o6 != 0 {
+        return Err("secrets file must not be other-accessible (see strict modes option)".into());
+    }
+    if rustix::process::geteuid().is_root() && facts.uid() != 0 {
+        return Err("secrets file must be owned by root when running as root (see strict modes)".into());
+    }
+    Ok(())
+}
+
+/// Tries the first line of the user and, where a group's rule applies, the first of the group.
+fn check_secret(mut lines: impl BufRead, group: Option<&[u8]>, answer: &Answer<'_>) -> Result<(), String> {
+    let mut wanted = [Some((false, answer.user)), group.map(|group| (true, group))];
+    let mut found = false;
+    while let Some(line) = next_line(&mut lines).map_err(|_| "ignoring secrets file")? {
+        let (is_group, body) = line.strip_prefix(b"@").map_or((false, line.as_slice()), |body| (true, body));
+        for slot in &mut wanted {
+            let Some((for_group, name)) = *slot else { continue };
+            let Some(password) = body.strip_prefix(name).and_then(|rest| rest.strip_prefix(b":")) else {
+                continue;
+            };
+            if for_group != is_group {
+                continue;
+            }
+            *slot = None;
+            found = true;
+            if answer.digest.verifies(password, answer.challenge, answer.response) {
+                return Ok(());
+            }
+        }
+    }
+    Err(if found { "password mismatch" } else { "secret not found" }.into())
+}
+
+/// The next line without its ending; longer ones are cut.
+fn next_line(lines: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    if lines.read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    let end = line.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(line.len());
+    line.truncate(end.min(SECRET_LINE_LIMIT));
+    Ok(Some(line))
+}
+
+/// The names of a system user's groups.
+fn groups_of(user: &[u8]) -> Vec<Vec<u8>> {
+    let Some(name) = std::str::from_utf8(user).ok() else { return Vec::new() };
+    let Ok(Some(account)) = User::from_name(name) else { return Vec::new() };
+    let Ok(c_name) = std::ffi::CString::new(name) else { return Vec::new() };
+    let ids = getgrouplist(&c_name, account.gid).unwrap_or_default();
+    ids.into_iter()
+        .filter_map(|id| Group::from_gid(id).ok().flatten())
+        .map(|group| group.name.into_bytes())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    fn outcome(users: &str, file: &str, user: &str, password: &str) -> Result<(), String> {
+        outcome_with_mode(users, file, user, password, 0o600, true)
+    }
+
+    fn outcome_with_mode(
+        users: &str,
+        file: &str,
+        user: &str,
+        password: &str,
+        mode: u32,
+        strict_modes: bool,
+    ) -> Result<(), String> {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("secrets");
+        fs::write(&path, file).expect("write");
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("mode");
+        let digest = AuthDigest::Sha512;
+        let response = digest.response(password.as_bytes(), b"challenge");
+        let answer =
+            Answer { user: user.as_bytes(), response: response.as_bytes(), digest, challenge: b"challenge" };
+        check(users.as_bytes(), &Secrets { file: Some(&path), strict_modes }, &answer)
+    }
+
+    #[test]
+    fn the_first_matching_rule_decides() {
+        let file = "alice:secret\ncarol:\n# comment\nbob:with space \r\nalice:other\n";
+        for (users, user, password, expected) in [
+            ("alice, bob", "alice", "secret", Ok(())),
+            ("alice bob", "alice", "other", Err("password mismatch")),
+            ("alice bob", "bob", "with space ", Ok(())),
+            ("carol", "carol", "", Ok(())),
+            ("a*", "alice", "secret", Ok(())),
+            ("alice:deny *", "alice", "secret", Err("denied by rule")),
+            ("alice:DENY", "alice", "secret", Err("denied by rule")),
+            ("alice:rw", "alice", "secret", Ok(())),
+            ("bob", "alice", "secret", Err("no matching rule")),
+            ("dave", "dave", "x", Err("secret not found")),
+            ("*", "#x", "x", Err("invalid username")),
+            ("ALICE", "alice", "secret", Err("no matching rule")),
+        ] {
+            let expected = expected.map_err(str::to_owned);
+            assert_eq!(outcome(users, file, user, password), expected, "{users} {user}");
+        }
+    }
+
+    #[test]
+    fn a_group_has_a_line_of_its_own() {
+        assert_eq!(outcome("@root", "@root:gp\n", "root", "gp"), Ok(()));
+        assert_eq!(outcome("@root", "root:up\n@root:gp\n", "root", "up"), Ok(()));
+        assert_eq!(outcome("root", "@root:gp\n", "root", "gp"), Err("secret not found".into()));
+        assert_eq!(outcome("@nosuch", "@root:gp\n", "root", "gp"), Err("no matching rule".into()));
+    }
+
+    #[test]
+    fn a_leading_comma_keeps_spaces_in_names() {
+        assert_eq!(names(b"a b,c"), [b"a", b"b", b"c"]);
+        assert_eq!(names(b",a b, c"), [&b"a b"[..], b"c"]);
+        assert_eq!(outcome(", a b", "a b:x\n", "a b", "x"), Ok(()));
+    }
+
+    #[test]
+    fn strict_modes_look_at_other_users_only() {
+        let with_mode = |mode, strict| outcome_with_mode("a", "a:x\n", "a", "x", mode, strict);
+        let text = "secrets file must not be other-accessible (see strict modes option)";
+        assert_eq!(with_mode(0o604, true), Err(text.into()));
+        assert_eq!(with_mode(0o641, true), Ok(()));
+        assert_eq!(with_mode(0o666, false), Ok(()));
+    }
+}

@@ -1,0 +1,347 @@
+//! The parameters of `rsyncd.conf`: one row each, with their defaults (spec 09 §3).
+
+use bstr::{BString, ByteSlice};
+
+use super::grammar::folded;
+
+/// Parameters of the whole daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GlobalSettings {
+    /// Address to listen on; `None` is every address.
+    pub address: Option<BString>,
+    /// Port to listen on; 0 is 873.
+    pub port: i32,
+    /// Connections that may wait to be accepted; 0 is 5.
+    pub listen_backlog: i32,
+    /// Options of listening sockets.
+    pub socket_options: Option<BString>,
+    /// Where the process id is kept.
+    pub pid_file: Option<BString>,
+    /// Message of the day.
+    pub motd_file: Option<BString>,
+    /// A PROXY header comes before the greeting.
+    pub proxy_protocol: bool,
+    /// Who may send one.
+    pub proxy_protocol_hosts: Option<BString>,
+}
+
+/// Parameters of a module. Those of type [`Option`] that stay `None` fall back to the final global
+/// value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent parameters")]
+pub struct ModuleSettings {
+    /// The directory that is served.
+    pub path: Option<BString>,
+    /// Text in the listing.
+    pub comment: Option<BString>,
+    /// Replaces the section's name.
+    pub name: Option<BString>,
+    /// Be as if the module's root were `/`.
+    pub use_chroot: Option<bool>,
+    /// Do not map names of owners.
+    pub numeric_ids: Option<bool>,
+    /// Symlinks are stored unusable.
+    pub munge_symlinks: Option<bool>,
+    /// Never change access times of files that are read.
+    pub open_noatime: Option<bool>,
+    /// Sessions at a time; 0 is unlimited, below 0 is none.
+    pub max_connections: i32,
+    /// Where sessions are counted.
+    pub lock_file: BString,
+    /// Log of sessions; `None` is the system log.
+    pub log_file: Option<BString>,
+    /// Facility in the system log.
+    pub syslog_facility: BString,
+    /// Tag in the system log.
+    pub syslog_tag: BString,
+    /// Level of `-v` a client's output is limited to.
+    pub max_verbosity: i32,
+    /// Clients may not write.
+    pub read_only: bool,
+    /// Clients may not read.
+    pub write_only: bool,
+    /// The module is listed.
+    pub list: bool,
+    /// User that sessions read as.
+    pub uid: Option<BString>,
+    /// Groups that sessions read as.
+    pub gid: Option<BString>,
+    /// Filter rules.
+    pub filter: Option<BString>,
+    /// Files of include patterns.
+    pub include_from: Option<BString>,
+    /// Include patterns.
+    pub include: Option<BString>,
+    /// File of exclude patterns.
+    pub exclude_from: Option<BString>,
+    /// Exclude patterns.
+    pub exclude: Option<BString>,
+    /// Changes of permissions that are sent.
+    pub outgoing_chmod: Option<BString>,
+    /// Who may log in; `None` lets everybody in.
+    pub auth_users: Option<BString>,
+    /// Passwords.
+    pub secrets_file: Option<BString>,
+    /// Weakest digest for authentication.
+    pub auth_digest: Option<BString>,
+    /// The secrets must be hidden from other users.
+    pub strict_modes: bool,
+    /// Hosts that are let in.
+    pub hosts_allow: Option<BString>,
+    /// Hosts that are not.
+    pub hosts_deny: Option<BString>,
+    /// Clients' names are looked up.
+    pub reverse_lookup: bool,
+    /// Names in host lists are looked up.
+    pub forward_lookup: bool,
+    /// Leave out what cannot be read.
+    pub ignore_nonreadable: bool,
+    /// Log every file.
+    pub transfer_logging: bool,
+    /// Its line.
+    pub log_format: BString,
+    /// Seconds without I/O before a session ends; 0 is none.
+    pub timeout: i32,
+    /// Options that clients may not use.
+    pub refuse_options: Option<BString>,
+    /// Patterns of files that are not worth compressing.
+    pub dont_compress: BString,
+}
+
+impl Default for ModuleSettings {
+    fn default() -> Self {
+        Self {
+            path: None,
+            comment: None,
+            name: None,
+            use_chroot: None,
+            numeric_ids: None,
+            munge_symlinks: None,
+            open_noatime: None,
+            max_connections: 0,
+            lock_file: "/var/run/rsyncd.lock".into(),
+            log_file: None,
+            syslog_facility: "daemon".into(),
+            syslog_tag: "rsyncd".into(),
+            max_verbosity: 1,
+            read_only: true,
+            write_only: false,
+            list: true,
+            uid: None,
+            gid: None,
+            filter: None,
+            include_from: None,
+            include: None,
+            exclude_from: None,
+            exclude: None,
+            outgoing_chmod: None,
+            auth_users: None,
+            secrets_file: None,
+            auth_digest: None,
+            strict_modes: true,
+            hosts_allow: None,
+            hosts_deny: None,
+            reverse_lookup: true,
+            forward_lookup: true,
+            ignore_nonreadable: false,
+            transfer_logging: false,
+            log_format: "%o %h [%a] %m (%u) %f %l".into(),
+            timeout: 0,
+            refuse_options: None,
+            dont_compress: BString::default(),
+        }
+    }
+}
+
+/// How a value is read and where it goes.
+pub(super) enum Kind<T: 'static> {
+    /// Text; falls back to the final global value.
+    Text(fn(&mut T) -> &mut Option<BString>),
+    /// The same without slashes at its end.
+    Path(fn(&mut T) -> &mut Option<BString>),
+    /// Text with a default, copied when a module begins.
+    DefaultedText(fn(&mut T) -> &mut BString),
+    Bool(fn(&mut T) -> &mut bool),
+    /// A switch that may be unset.
+    Bool3(fn(&mut T) -> &mut Option<bool>),
+    Integer(fn(&mut T) -> &mut i32),
+    /// Known, but of no effect where nothing is ever written.
+    Inert,
+    /// Known, and not offered by this daemon: anything but an empty value or "no" is an error.
+    Unsupported,
+}
+
+/// A parameter.
+pub(super) struct Row<T: 'static> {
+    /// As the manual spells it, then its synonyms.
+    names: &'static [&'static str],
+    pub(super) kind: Kind<T>,
+}
+
+/// A row for each parameter of the whole daemon.
+pub(super) static GLOBAL_ROWS: &[Row<GlobalSettings>] = &[
+    Row { names: &["address", "bind address"], kind: Kind::Text(|s| &mut s.address) },
+    Row { names: &["port", "rsync port"], kind: Kind::Integer(|s| &mut s.port) },
+    Row { names: &["listen backlog"], kind: Kind::Integer(|s| &mut s.listen_backlog) },
+    Row { names: &["socket options"], kind: Kind::Text(|s| &mut s.socket_options) },
+    Row { names: &["pid file"], kind: Kind::Text(|s| &mut s.pid_file) },
+    Row { names: &["motd file"], kind: Kind::Text(|s| &mut s.motd_file) },
+    Row { names: &["daemon chroot"], kind: Kind::Unsupported },
+    Row { names: &["daemon uid"], kind: Kind::Unsupported },
+    Row { names: &["daemon gid"], kind: Kind::Unsupported },
+    Row { names: &["proxy protocol"], kind: Kind::Bool(|s| &mut s.proxy_protocol) },
+    Row { names: &["proxy protocol hosts"], kind: Kind::Text(|s| &mut s.proxy_protocol_hosts) },
+];
+
+/// A row for each parameter of a module.
+pub(super) static MODULE_ROWS: &[Row<ModuleSettings>] = &[
+    Row { names: &["path"], kind: Kind::Path(|s| &mut s.path) },
+    Row { names: &["comment"], kind: Kind::Text(|s| &mut s.comment) },
+    Row { names: &["name"], kind: Kind::Text(|s| &mut s.name) },
+    Row { names: &["use chroot"], kind: Kind::Bool3(|s| &mut s.use_chroot) },
+    Row { names: &["numeric ids"], kind: Kind::Bool3(|s| &mut s.numeric_ids) },
+    Row { names: &["munge symlinks"], kind: Kind::Bool3(|s| &mut s.munge_symlinks) },
+    Row { names: &["insecure links"], kind: Kind::Inert },
+    Row { names: &["open noatime"], kind: Kind::Bool3(|s| &mut s.open_noatime) },
+    Row { names: &["name converter"], kind: Kind::Unsupported },
+    Row { names: &["charset"], kind: Kind::Unsupported },
+    Row { names: &["max connections"], kind: Kind::Integer(|s| &mut s.max_connections) },
+    Row { names: &["lock file"], kind: Kind::DefaultedText(|s| &mut s.lock_file) },
+    Row { names: &["log file"], kind: Kind::Text(|s| &mut s.log_file) },
+    Row { names: &["syslog facility"], kind: Kind::DefaultedText(|s| &mut s.syslog_facility) },
+    Row { names: &["syslog tag"], kind: Kind::DefaultedText(|s| &mut s.syslog_tag) },
+    Row { names: &["max verbosity"], kind: Kind::Integer(|s| &mut s.max_verbosity) },
+    Row { names: &["read only"], kind: Kind::Bool(|s| &mut s.read_only) },
+    Row { names: &["write only"], kind: Kind::Bool(|s| &mut s.write_only) },
+    Row { names: &["list"], kind: Kind::Bool(|s| &mut s.list) },
+    Row { names: &["uid"], kind: Kind::Text(|s| &mut s.uid) },
+    Row { names: &["gid"], kind: Kind::Text(|s| &mut s.gid) },
+    Row { names: &["fake super"], kind: Kind::Unsupported },
+    Row { names: &["filter"], kind: Kind::Text(|s| &mut s.filter) },
+    Row { names: &["include from"], kind: Kind::Text(|s| &mut s.include_from) },
+    Row { names: &["include"], kind: Kind::Text(|s| &mut s.include) },
+    Row { names: &["exclude from"], kind: Kind::Text(|s| &mut s.exclude_from) },
+    Row { names: &["exclude"], kind: Kind::Text(|s| &mut s.exclude) },
+    Row { names: &["incoming chmod"], kind: Kind::Inert },
+    Row { names: &["outgoing chmod"], kind: Kind::Text(|s| &mut s.outgoing_chmod) },
+    Row { names: &["auth users"], kind: Kind::Text(|s| &mut s.auth_users) },
+    Row { names: &["secrets file"], kind: Kind::Text(|s| &mut s.secrets_file) },
+    Row { names: &["auth digest"], kind: Kind::Text(|s| &mut s.auth_digest) },
+    Row { names: &["strict modes"], kind: Kind::Bool(|s| &mut s.strict_modes) },
+    Row { names: &["hosts allow"], kind: Kind::Text(|s| &mut s.hosts_allow) },
+    Row { names: &["hosts deny"], kind: Kind::Text(|s| &mut s.hosts_deny) },
+    Row { names: &["reverse lookup"], kind: Kind::Bool(|s| &mut s.reverse_lookup) },
+    Row { names: &["forward lookup"], kind: Kind::Bool(|s| &mut s.forward_lookup) },
+    Row { names: &["ignore errors"], kind: Kind::Inert },
+    Row { names: &["ignore nonreadable"], kind: Kind::Bool(|s| &mut s.ignore_nonreadable) },
+    Row { names: &["transfer logging"], kind: Kind::Bool(|s| &mut s.transfer_logging) },
+    Row { names: &["log format"], kind: Kind::DefaultedText(|s| &mut s.log_format) },
+    Row { names: &["timeout"], kind: Kind::Integer(|s| &mut s.timeout) },
+    Row { names: &["refuse options"], kind: Kind::Text(|s| &mut s.refuse_options) },
+    Row { names: &["dont compress"], kind: Kind::DefaultedText(|s| &mut s.dont_compress) },
+    Row { names: &["early exec"], kind: Kind::Unsupported },
+    Row { names: &["pre-xfer exec"], kind: Kind::Unsupported },
+    Row { names: &["post-xfer exec"], kind: Kind::Unsupported },
+    Row { names: &["temp dir"], kind: Kind::Inert },
+];
+
+/// The row of a name, in any case and with any white space.
+pub(super) fn find<T>(rows: &'static [Row<T>], name: &[u8]) -> Option<&'static Row<T>> {
+    let name = folded(name);
+    rows.iter().find(|row| row.names.iter().any(|known| folded(known.as_bytes()) == name))
+}
+
+/// What assigning did not do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// The old value stays; the text for the log.
+    Bad(String),
+    /// The parameter asks for what this daemon does not do.
+    Unsupported(&'static str),
+}
+
+impl<T> Row<T> {
+    /// Reads `value` into `settings`.
+    pub(super) fn assign(&self, settings: &mut T, value: &[u8]) -> Result<(), Problem> {
+        let bad_bool = || {
+            let value = value.as_bstr();
+            Problem::Bad(format!("Badly formed boolean in configuration file: \"{value}\"."))
+        };
+        let text = || Some(BString::from(value)).filter(|value| !value.is_empty());
+        match self.kind {
+            Kind::Text(field) => *field(settings) = text(),
+            Kind::Path(field) => {
+                let end = value.iter().rposition(|&byte| byte != b'/').map_or(1, |last| last + 1);
+                *field(settings) = text().map(|mut path| {
+                    path.truncate(end);
+                    path
+                });
+            }
+            Kind::DefaultedText(field) => *field(settings) = value.into(),
+            Kind::Bool(field) => *field(settings) = boolean(value).ok_or_else(bad_bool)?,
+            Kind::Bool3(field) => match value.to_ascii_lowercase().as_slice() {
+                b"unset" | b"-1" => *field(settings) = None,
+                _ => *field(settings) = Some(boolean(value).ok_or_else(bad_bool)?),
+            },
+            Kind::Integer(field) => *field(settings) = integer(value),
+            Kind::Inert => {}
+            Kind::Unsupported if value.is_empty() || boolean(value) == Some(false) => {}
+            Kind::Unsupported => return Err(Problem::Unsupported(self.names[0])),
+        }
+        Ok(())
+    }
+}
+
+fn boolean(value: &[u8]) -> Option<bool> {
+    match value.to_ascii_lowercase().as_slice() {
+        b"yes" | b"true" | b"1" => Some(true),
+        b"no" | b"false" | b"0" => Some(false),
+        _ => None,
+    }
+}
+
+/// The leading digits, as C's `atoi`; 0 without any.
+fn integer(value: &[u8]) -> i32 {
+    let (negative, digits) = match value.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        Some((b'+', rest)) => (false, rest),
+        _ => (false, value),
+    };
+    let number = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .fold(0_i32, |number, digit| number.saturating_mul(10).saturating_add(i32::from(digit - b'0')));
+    if negative { -number } else { number }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assigned(name: &str, value: &str) -> Result<ModuleSettings, Problem> {
+        let mut settings = ModuleSettings::default();
+        let row = find(MODULE_ROWS, name.as_bytes()).expect("known");
+        row.assign(&mut settings, value.as_bytes()).map(|()| settings)
+    }
+
+    #[test]
+    fn values_are_read_by_their_type() {
+        assert_eq!(assigned("PATH", "/srv//").expect("path").path, Some("/srv".into()));
+        assert_eq!(assigned("path", "/").expect("path").path, Some("/".into()));
+        assert!(!assigned("ReadOnly", "No").expect("bool").read_only);
+        assert_eq!(assigned("use chroot", "unset").expect("bool").use_chroot, None);
+        assert_eq!(assigned("max connections", "5x").expect("integer").max_connections, 5);
+        assert_eq!(assigned("max connections", "junk").expect("integer").max_connections, 0);
+        assert_eq!(assigned("max connections", "-1").expect("integer").max_connections, -1);
+        let bad = Problem::Bad("Badly formed boolean in configuration file: \"maybe\".".into());
+        assert_eq!(assigned("list", "maybe"), Err(bad));
+    }
+
+    #[test]
+    fn what_is_not_offered_is_an_error_only_when_it_is_asked_for() {
+        assert_eq!(assigned("pre-xfer exec", "/bin/x"), Err(Problem::Unsupported("pre-xfer exec")));
+        assert!(assigned("pre-xfer exec", "").is_ok());
+        assert!(assigned("fake super", "no").is_ok());
+        assert!(assigned("incoming chmod", "a+r").is_ok());
+    }
+}

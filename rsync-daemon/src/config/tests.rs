@@ -1,0 +1,118 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// Files in memory; a directory is a path that others have as their parent.
+struct Memory(BTreeMap<PathBuf, &'static str>);
+
+impl Sources for Memory {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.0.get(path).map(|text| text.as_bytes().to_vec()).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn expand_directory(&self, path: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+        if self.0.contains_key(path) {
+            return Ok(vec![path.into()]);
+        }
+        let inside =
+            |file: &&PathBuf| file.parent() == Some(path) && file.extension().is_some_and(|e| e == extension);
+        Ok(self.0.keys().filter(inside).cloned().collect())
+    }
+}
+
+fn load(files: &[(&'static str, &'static str)], overrides: &[&str]) -> Result<Config, ConfigError> {
+    let files = files.iter().map(|&(path, text)| (PathBuf::from(path), text)).collect();
+    let overrides: Vec<BString> = overrides.iter().map(|&text| text.into()).collect();
+    load::load(Path::new("c"), &overrides, &Memory(files))
+}
+
+fn config(text: &'static str) -> Config {
+    load(&[("c", text)], &[]).expect("config")
+}
+
+#[test]
+fn modules_take_the_defaults_of_their_beginning() {
+    let config =
+        config("list = no\n[a]\npath = /a\n[global]\nlist = yes\n[b]\npath=/b\n[A]\ncomment = again\n");
+    let names: Vec<_> = config.modules.iter().map(|module| module.name.to_string()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(config.modules.iter().map(|module| module.settings.list).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(config.modules[0].settings.comment, Some("again".into()));
+}
+
+#[test]
+fn unset_texts_fall_back_to_the_final_global_value() {
+    let config = config("[a]\npath = /a\n[b]\npath=/b\nhosts deny = x\n[global]\nhosts deny = *\n");
+    assert_eq!(config.modules[0].settings.hosts_deny, Some("*".into()));
+    assert_eq!(config.modules[1].settings.hosts_deny, Some("x".into()));
+}
+
+#[test]
+fn clients_find_modules_by_their_exact_names() {
+    let config = config("[my mod]\npath=/a\n[x]\nname = y\npath=/b\n");
+    assert!(config.module(b"my mod").is_some());
+    assert!(config.module(b"mymod").is_none());
+    assert!(config.module(b"MY MOD").is_none());
+    assert!(config.module(b"x").is_none() && config.module(b"y").is_some());
+}
+
+#[test]
+fn an_include_cannot_change_defaults_but_a_merge_can() {
+    let files = [
+        ("c", "&include inc\n&merge mer\n[m]\npath=/m\n"),
+        ("inc/a.conf", "timeout = 7\n[one]\npath=/1\n"),
+        ("inc/b.conf", "[two]\npath=/2\n"),
+        ("inc/c.other", "[three]\n"),
+        ("mer", "max connections = 3\n"),
+    ];
+    let config = load(&files, &[]).expect("config");
+    let facts: Vec<_> = config
+        .modules
+        .iter()
+        .map(|module| (module.name.to_string(), module.settings.timeout, module.settings.max_connections))
+        .collect();
+    assert_eq!(facts, [("one".to_owned(), 7, 0), ("two".to_owned(), 0, 0), ("m".to_owned(), 0, 3)]);
+}
+
+#[test]
+fn after_an_include_the_scope_is_global() {
+    let files = [("c", "[m]\npath=/m\n&include i\ncomment = global\n[n]\npath=/n"), ("i", "")];
+    let config = load(&files, &[]).expect("config");
+    assert_eq!(config.modules[0].settings.comment, Some("global".into()));
+}
+
+#[test]
+fn the_command_line_overrides_the_first_globals() {
+    let text = [("c", "port = 1\n[m]\npath=/m\n[global]\ntimeout = 9\n")];
+    let config = load(&text, &["PORT= 2", "timeout=4"]).expect("config");
+    assert_eq!((config.globals.port, config.modules[0].settings.timeout), (2, 4));
+    assert_eq!(config.defaults.timeout, 9);
+    let error = load(&text, &["foo=1"]).expect_err("unknown");
+    assert_eq!(error.to_string(), "Unknown parameter \"foo\"");
+}
+
+#[test]
+fn strange_lines_are_noted_and_ignored() {
+    let config = config("foo = 1\nlist = maybe\n[m]\nport = 1\nbroken\npath=/m\n");
+    assert_eq!(
+        config.notes,
+        [
+            "Unknown Parameter encountered: \"foo\"",
+            "IGNORING unknown parameter \"foo\"",
+            "Badly formed boolean in configuration file: \"maybe\".",
+            "Global parameter port found in module section!",
+            "params.c:Parameter() - Ignoring badly formed line in config file: broken",
+        ]
+    );
+}
+
+#[test]
+fn unsupported_and_endless_configurations_are_errors() {
+    let error = load(&[("c", "[m]\npre-xfer exec = /bin/true\n")], &[]).expect_err("refused");
+    assert_eq!(
+        error.to_string(),
+        "parameter \"pre-xfer exec\" in section [m] is not supported by this daemon"
+    );
+    assert!(matches!(load(&[("c", "&include c\n")], &[]), Err(ConfigError::TooDeep { .. })));
+    assert!(matches!(load(&[("c", "&foo c\n")], &[]), Err(ConfigError::Grammar { .. })));
+}

@@ -1,0 +1,122 @@
+//! Wildcards in requested paths, expanded inside the module (spec 09 §10).
+
+use std::io;
+
+use rsync_engine::tree::Tree;
+use rsync_proto::filter::{Filters, Side, Wildcard, sanitize};
+
+/// Most names that one request may stand for.
+const NAME_LIMIT: usize = 100_000;
+
+/// Too many names match.
+#[derive(Debug, thiserror::Error)]
+#[error("the requested wildcards match more than {NAME_LIMIT} names")]
+pub(crate) struct TooManyNames;
+
+/// Replaces each path that has wildcards by what it matches; one that matches nothing stays.
+pub(crate) fn expand(
+    tree: &dyn Tree,
+    filters: &Filters,
+    paths: &[Vec<u8>],
+    relative: bool,
+) -> Result<Vec<Vec<u8>>, TooManyNames> {
+    let mut out = Vec::new();
+    for path in paths {
+        let path = sanitize(path, relative);
+        if !Wildcard::is_wild(&path) {
+            out.push(path);
+            continue;
+        }
+        let found = matches(tree, filters, &path)?;
+        if found.is_empty() {
+            out.push(path);
+        } else {
+            out.extend(found);
+        }
+        if out.len() > NAME_LIMIT {
+            return Err(TooManyNames);
+        }
+    }
+    Ok(out)
+}
+
+fn matches(tree: &dyn Tree, filters: &Filters, path: &[u8]) -> Result<Vec<Vec<u8>>, TooManyNames> {
+    let mut found: Vec<Vec<u8>> = vec![Vec::new()];
+    let components: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
+    for (position, component) in components.iter().enumerate() {
+        let is_last = position + 1 == components.len();
+        let mut next = Vec::new();
+        for prefix in &found {
+            if Wildcard::is_wild(component) {
+                // A directory that cannot be read has nothing that matches.
+                let _ = list(tree, filters, prefix, &Wildcard::compile(component), &mut next);
+            } else {
+                let joined = join(prefix, component);
+                if !is_last || component.is_empty() || exists(tree, prefix, component) {
+                    next.push(joined);
+                }
+            }
+            if next.len() > NAME_LIMIT {
+                return Err(TooManyNames);
+            }
+        }
+        found = next;
+    }
+    Ok(found)
+}
+
+fn list(
+    tree: &dyn Tree,
+    filters: &Filters,
+    prefix: &[u8],
+    pattern: &Wildcard,
+    out: &mut Vec<Vec<u8>>,
+) -> io::Result<()> {
+    let rules = filters.start(b"");
+    tree.open_base(prefix)?.names(&mut |name, _| {
+        let path = join(prefix, name);
+        if pattern.matches(name)
+            && out.len() <= NAME_LIMIT
+            && !filters.excludes_path(&rules, &path, false, Side::Sender)
+        {
+            out.push(path);
+        }
+    })
+}
+
+fn exists(tree: &dyn Tree, prefix: &[u8], name: &[u8]) -> bool {
+    tree.open_base(prefix).and_then(|dir| dir.stat(name, false)).is_ok()
+}
+
+fn join(prefix: &[u8], name: &[u8]) -> Vec<u8> {
+    if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rsync_engine::Dir;
+    use rsync_engine::tree::LocalTree;
+
+    #[test]
+    fn wildcards_stand_for_names_inside_the_module() {
+        let place = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir_all(place.path().join("d1")).expect("dir");
+        std::fs::create_dir_all(place.path().join("d2")).expect("dir");
+        for name in ["d1/a", "d1/.b", "d2/a", "x[y"] {
+            std::fs::write(place.path().join(name), b"").expect("file");
+        }
+        let tree = LocalTree::confined(Dir::open(place.path()).expect("open"));
+        let expand = |path: &str| {
+            let mut found = expand(&tree, &Filters::for_module(), &[path.into()], false).expect("few");
+            found.sort();
+            found.into_iter().map(|name| String::from_utf8(name).expect("text")).collect::<Vec<_>>()
+        };
+        assert_eq!(expand("d*/a"), ["d1/a", "d2/a"]);
+        assert_eq!(expand("/d1/*"), ["d1/.b", "d1/a"]);
+        assert_eq!(expand("d?"), ["d1", "d2"]);
+        assert_eq!(expand("nothing*"), ["nothing*"]);
+        assert_eq!(expand("../../d[1]"), ["d1"]);
+        assert_eq!(expand("x[[]y"), ["x[y"]);
+    }
+}

@@ -1,0 +1,147 @@
+//! What a session of a module needs of the system, made while the daemon still is who it is
+//! (spec 09 §9, 10 SEC-024).
+
+use std::path::{Path, PathBuf};
+
+use bstr::{BString, ByteSlice};
+use rsync_engine::Dir;
+use rsync_proto::filter::{
+    FilterError, FilterNote, Filters, Grammar, OpenFailure, RuleFile, RuleFiles, Verdict,
+};
+use rsync_proto::session::Refusal;
+use rsync_proto::text::describe_errno;
+
+use crate::config::{Module, expand};
+use crate::files::{CONFIG_LIMIT, read_trusted};
+use crate::identity::Identity;
+
+/// A module, ready to be read from.
+pub(crate) struct ModuleRoot {
+    /// The directory that is served.
+    pub(crate) dir: Dir,
+    pub(crate) identity: Identity,
+    /// What clients do not see.
+    pub(crate) filters: Filters,
+    /// Links are stored unusable.
+    pub(crate) munges_links: bool,
+}
+
+/// Why a module cannot be served.
+#[derive(Debug)]
+pub(crate) struct RootError {
+    /// What the client is told; `None` closes the connection.
+    pub(crate) refusal: Option<Refusal>,
+    log: String,
+}
+
+impl RootError {
+    /// What the log says.
+    pub(crate) fn log_text(&self) -> &str {
+        &self.log
+    }
+
+    fn silent(log: impl ToString) -> Self {
+        Self { refusal: None, log: log.to_string() }
+    }
+}
+
+impl From<Refusal> for RootError {
+    fn from(refusal: Refusal) -> Self {
+        Self { log: refusal.to_string(), refusal: Some(refusal) }
+    }
+}
+
+/// The directory whose existence makes munged links usable.
+const MUNGE_DIRECTORY: &[u8] = b"rsyncd-munged";
+
+impl ModuleRoot {
+    /// Resolves and opens everything; `variables` are those of `%NAME%`.
+    pub(crate) fn open(
+        module: &Module,
+        variables: &dyn Fn(&str) -> Option<BString>,
+    ) -> Result<Self, RootError> {
+        let settings = &module.settings;
+        let expanded = |text: &Option<BString>| match text {
+            Some(text) => expand(text, variables).map(Some).map_err(RootError::silent),
+            None => Ok(None),
+        };
+        let identity =
+            Identity::resolve(expanded(&settings.uid)?.as_ref(), expanded(&settings.gid)?.as_ref())?;
+        let path = expanded(&settings.path)?.ok_or(Refusal::NoPath)?;
+        let has_inner = path.find(b"/./").is_some_and(|at| path.len() > at + 3);
+        let is_root = rustix::process::geteuid().is_root();
+        let as_in_chroot = settings.use_chroot.unwrap_or(has_inner || is_root);
+        let path = PathBuf::from(path.to_os_str_lossy().into_owned());
+        let dir = Dir::open_trusted(&path).map_err(|error| RootError {
+            refusal: Some(if as_in_chroot { Refusal::Chroot } else { Refusal::Chdir }),
+            log: format!(
+                "{}(\"{}\") failed: {error}",
+                if as_in_chroot { "chroot" } else { "chdir" },
+                path.display()
+            ),
+        })?;
+        let munges_links = settings.munge_symlinks.unwrap_or(!as_in_chroot || has_inner);
+        if munges_links {
+            check_munge_directory(if as_in_chroot { Some(&dir) } else { None })?;
+        }
+        let mut filters = Filters::for_module();
+        add_filters(&mut filters, module, &expanded)?;
+        Ok(Self { dir, identity, filters, munges_links })
+    }
+}
+
+/// Munged links lead to a directory that must not exist; `None` looks in the system's root.
+fn check_munge_directory(root: Option<&Dir>) -> Result<(), RootError> {
+    let exists = match root {
+        Some(dir) => dir.stat(MUNGE_DIRECTORY).is_ok(),
+        None => Path::new("/rsyncd-munged").is_dir(),
+    };
+    if exists {
+        return Err(RootError {
+            refusal: Some(Refusal::MungeDirectoryExists),
+            log: "Symlink munging is unsafe when a /rsyncd-munged directory exists.".into(),
+        });
+    }
+    Ok(())
+}
+
+fn add_filters(
+    filters: &mut Filters,
+    module: &Module,
+    expanded: &dyn Fn(&Option<BString>) -> Result<Option<BString>, RootError>,
+) -> Result<(), RootError> {
+    let settings = &module.settings;
+    let mut files = OperatorFiles;
+    let mut run = |add: &mut dyn FnMut(&mut OperatorFiles) -> Result<(), FilterError>| {
+        add(&mut files).map_err(RootError::silent)
+    };
+    if let Some(words) = expanded(&settings.filter)? {
+        run(&mut |files| filters.add_words(&words, Grammar::Full, files))?;
+    }
+    for (verdict, from, patterns) in [
+        (Verdict::Include, &settings.include_from, &settings.include),
+        (Verdict::Exclude, &settings.exclude_from, &settings.exclude),
+    ] {
+        if let Some(path) = expanded(from)? {
+            run(&mut |files| filters.add_file(verdict, &path, files))?;
+        }
+        if let Some(words) = expanded(patterns)? {
+            run(&mut |files| filters.add_words(&words, Grammar::Old(verdict), files))?;
+        }
+    }
+    Ok(())
+}
+
+/// The files that the configuration names.
+struct OperatorFiles;
+
+impl RuleFiles for OperatorFiles {
+    fn read(&mut self, file: RuleFile<'_>) -> Result<Vec<u8>, OpenFailure> {
+        let RuleFile::Named(path) = file else { return Err(OpenFailure { reason: String::new() }) };
+        let path = PathBuf::from(path.to_os_str_lossy().into_owned());
+        read_trusted(&path, CONFIG_LIMIT)
+            .map_err(|error| OpenFailure { reason: describe_errno(error.raw_os_error().unwrap_or_default()) })
+    }
+
+    fn note(&mut self, _: FilterNote) {}
+}

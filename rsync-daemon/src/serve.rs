@@ -1,0 +1,105 @@
+//! Carrying out a transfer with the engine's sender.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rsync_engine::scan::ScanRequest;
+use rsync_engine::tree::{LocalTree, Tree};
+use rsync_engine::{
+    Connection, Dir, EngineError, OperatorFiles, Outgoing, ScannedLists, SendReport, SendSetup, ServerVoice,
+    Session, SystemOwners, mode_change, send,
+};
+use rsync_proto::exit::ExitCode;
+use rsync_proto::filter::Filters;
+use rsync_proto::options::TransferOptions;
+use rsync_proto::session::Negotiated;
+use rsync_proto::text::EventSink;
+
+use crate::log::Log;
+
+/// A transfer that a client asked for and that the module allows; always from here to the client.
+pub(crate) struct Transfer {
+    /// The stream, right after the seed.
+    pub(crate) connection: Connection,
+    pub(crate) negotiated: Negotiated,
+    /// What the client wants, within what the module allows.
+    pub(crate) options: TransferOptions,
+    /// The requested paths, relative to `root`, wildcards expanded.
+    pub(crate) sources: Vec<Vec<u8>>,
+    pub(crate) root: Dir,
+    pub(crate) module: Vec<u8>,
+    /// What the module hides.
+    pub(crate) module_filters: Filters,
+    /// Seconds of silence to announce, if there is a limit.
+    pub(crate) announced_timeout: Option<u32>,
+    pub(crate) log: Log,
+}
+
+impl Transfer {
+    /// Runs on this thread, which already has the module's identity.
+    pub(crate) fn run(self) -> ExitCode {
+        let log = self.log.clone();
+        let (result, session) = match self.send() {
+            Ok(sent) => sent,
+            Err(error) => {
+                log.warning(error.to_string());
+                return error.exit_code();
+            }
+        };
+        match result {
+            Ok(report) => {
+                let counters = &session.counters;
+                log.info(format!(
+                    "sent {} bytes  received {} bytes  total size {}",
+                    counters.bytes_written.load(Ordering::Relaxed),
+                    counters.bytes_read.load(Ordering::Relaxed),
+                    report.total_size
+                ));
+                session.exit_code()
+            }
+            Err(error) => {
+                log.warning(error.to_string());
+                error.exit_code()
+            }
+        }
+    }
+
+    fn send(self) -> Result<(Result<SendReport, EngineError>, Arc<Session>), EngineError> {
+        let Self { connection, negotiated, options, sources, root, module, module_filters, .. } = self;
+        let tree: Arc<dyn Tree> = Arc::new(LocalTree::confined(root));
+        let outgoing = Outgoing::default();
+        let events: Arc<dyn EventSink> =
+            Arc::new(ServerVoice::new(&options, &negotiated, outgoing.clone()));
+        let control = connection.control().clone();
+        let mut session = Session::new(negotiated, options, true, Arc::clone(&events), control);
+        session.outgoing = outgoing;
+        let session = Arc::new(session);
+        let change_mode = mode_change(&session.options)?;
+        let mut rule_files = OperatorFiles::new(Arc::clone(&tree), events, None);
+        let setup = SendSetup {
+            filters: Filters::new(),
+            rule_files: &mut rule_files,
+            announced_timeout: self.announced_timeout,
+        };
+        self.log.info("building file list");
+        let result = send(connection, &session, setup, |agreed| {
+            let mut filters = agreed.filters;
+            if session.options.cvs_exclude {
+                filters.add_cvs_after_exchange(&session.negotiated, false);
+            }
+            let request = ScanRequest {
+                sources,
+                start_dir: b"/".to_vec(),
+                module: Some(module),
+                filters,
+                module_filters: Some(module_filters),
+                columns: session.columns(),
+                change_mode,
+                attributes: None,
+            };
+            let owners = Box::new(SystemOwners::default());
+            Ok(ScannedLists::new(Arc::clone(&session), tree, request, agreed.names, owners))
+        });
+        Ok((result, session))
+    }
+}

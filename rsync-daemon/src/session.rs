@@ -1,0 +1,281 @@
+//! A session's own thread: the binary setup, the refusals inside it, then the transfer
+//! (spec 09 §10, §15; 01 §4).
+
+use std::io::{Cursor, Read};
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bstr::BString;
+use rsync_engine::tree::LocalTree;
+use rsync_engine::{Connection, Dir, EngineError, Link};
+use rsync_proto::exit::ExitCode;
+use rsync_proto::filter::Filters;
+use rsync_proto::options::{RemoveSource, TransferOptions};
+use rsync_proto::session::{AlgorithmVariables, Entry, Negotiated, Progress, ServerSetup};
+use rsync_proto::text::{Role, exit_line};
+use rsync_proto::wire::{Legal, Message, MessageCode, Mux};
+
+use crate::config::ModuleSettings;
+use crate::glob;
+use crate::limits::Slot;
+use crate::log::Log;
+use crate::module_root::ModuleRoot;
+use crate::request::{Parsed, apply_settings};
+
+/// Who a session is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visitor {
+    /// The name used for authentication, empty if there was none.
+    pub user: BString,
+    /// Name of the client's host, `UNKNOWN` or `UNDETERMINED`.
+    pub host: String,
+    /// The client's address.
+    pub address: IpAddr,
+    /// The module.
+    pub module: BString,
+}
+
+/// A transfer that a client asked for and that the module allows; always from here to the client.
+pub struct Transfer {
+    /// The stream, right after the seed.
+    pub connection: Connection,
+    /// What both ends agreed on.
+    pub negotiated: Negotiated,
+    /// What the client wants, within what the module allows.
+    pub options: TransferOptions,
+    /// The requested paths, relative to `root`, wildcards expanded.
+    pub sources: Vec<Vec<u8>>,
+    /// The module's directory.
+    pub root: Dir,
+    /// What the module hides.
+    pub filters: Filters,
+    /// Seconds of silence to announce, if there is a limit.
+    pub announced_timeout: Option<u32>,
+    /// The module's changes of permissions.
+    pub outgoing_chmod: Option<BString>,
+    /// Things that cannot be read are left out.
+    pub ignores_nonreadable: bool,
+    /// Whom the session is for.
+    pub visitor: Visitor,
+    /// Where the session's lines go.
+    pub log: Log,
+}
+
+/// Carries out transfers.
+pub trait Serve: Send + Sync {
+    /// Runs one on the calling thread, which already has the module's identity.
+    fn serve(&self, transfer: Transfer) -> ExitCode;
+}
+
+/// Everything that a session needs when its thread starts.
+pub(crate) struct ReadySession {
+    pub(crate) entry: Entry,
+    pub(crate) parsed: Parsed,
+    pub(crate) root: ModuleRoot,
+    pub(crate) settings: ModuleSettings,
+    pub(crate) visitor: Visitor,
+    pub(crate) log: Log,
+    pub(crate) slot: Option<Slot>,
+}
+
+/// How long the setup may wait for the client.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a refused client is given to read why, before the connection closes.
+const LAST_WORDS: Duration = Duration::from_millis(400);
+/// How long, and for how many bytes, a refused client is listened to.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: u64 = 64 << 20;
+
+/// Why a session ends without a transfer.
+enum Refused {
+    /// The client is told this line, and the session's exit code where it can be.
+    Told(String, ExitCode, Goodbye),
+    Engine(EngineError),
+}
+
+/// Whether the exit code is announced.
+#[derive(PartialEq, Eq)]
+enum Goodbye {
+    Announced,
+    Silent,
+}
+
+impl From<EngineError> for Refused {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// A socket as the engine wants it; what was read ahead comes first.
+pub(crate) fn link(stream: &TcpStream, ahead: Vec<u8>) -> std::io::Result<Link> {
+    let mut link = Link::from_fds(stream.try_clone()?.into(), stream.try_clone()?.into())?;
+    if !ahead.is_empty() {
+        link.reader = Box::new(Cursor::new(ahead).chain(link.reader));
+    }
+    Ok(link)
+}
+
+impl ReadySession {
+    /// Runs the session on this thread.
+    pub(crate) fn run(self, link: Link, stream: &TcpStream, serve: &Arc<dyn Serve>) -> ExitCode {
+        let Self { entry, parsed, root, settings, visitor, log, slot } = self;
+        let _slot = slot;
+        if let Err(error) = root.identity.take() {
+            log.warning(format!("cannot take the identity of module {}: {error}", visitor.module));
+            return ExitCode::IPC;
+        }
+        let control = link.control.clone();
+        control.set_timeout(Some(SETUP_TIMEOUT));
+        let mut connection = Connection::new(link);
+        let negotiated = match set_up(&mut connection, entry, parsed.options()) {
+            Ok(negotiated) => negotiated,
+            Err(error) => {
+                log.warning(error.to_string());
+                return error.exit_code();
+            }
+        };
+        let prepared = prepare(parsed, &settings, &root);
+        let (options, sources, announced_timeout) = match prepared {
+            Ok(prepared) => prepared,
+            Err(Refused::Told(text, code, goodbye)) => {
+                log.warning(&text);
+                let told = tell(&mut connection, &negotiated, &text, code, &goodbye);
+                if let Err(error) = told {
+                    log.warning(error.to_string());
+                } else {
+                    linger(stream);
+                }
+                return code;
+            }
+            Err(Refused::Engine(error)) => return error.exit_code(),
+        };
+        control.set_timeout(announced_timeout.map(|seconds| Duration::from_secs(seconds.into())));
+        let code = serve.serve(Transfer {
+            connection,
+            negotiated,
+            options,
+            sources,
+            root: root.dir,
+            filters: root.filters,
+            announced_timeout,
+            outgoing_chmod: settings.outgoing_chmod,
+            ignores_nonreadable: settings.ignore_nonreadable,
+            visitor,
+            log: log.clone(),
+        });
+        if let Some(line) = exit_line(code, Role::Sender, ("session.rs", 0), VERSION) {
+            log.warning(line);
+        }
+        code
+    }
+}
+
+/// The version that messages name.
+const VERSION: &str = "3.5.0";
+
+fn set_up(
+    connection: &mut Connection,
+    entry: Entry,
+    options: &TransferOptions,
+) -> Result<Negotiated, EngineError> {
+    let variables = AlgorithmVariables {
+        checksum: variable("RSYNC_CHECKSUM_LIST"),
+        compress: variable("RSYNC_COMPRESS_LIST"),
+    };
+    let mut setup = ServerSetup::new(entry, options, &variables, rand::random())?;
+    loop {
+        match connection.decode(|input| setup.advance(input))? {
+            Progress::Write(bytes) => connection.write(&bytes)?,
+            Progress::Done(negotiated) => {
+                connection.flush()?;
+                return Ok(*negotiated);
+            }
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<BString> {
+    std::env::var_os(name).map(|value| std::os::unix::ffi::OsStringExt::into_vec(value).into())
+}
+
+type Prepared = (TransferOptions, Vec<Vec<u8>>, Option<u32>);
+
+fn prepare(parsed: Parsed, settings: &ModuleSettings, root: &ModuleRoot) -> Result<Prepared, Refused> {
+    let request = match parsed {
+        Parsed::Request(request) => *request,
+        Parsed::Rejected(rejected) => {
+            let is_receiver = !rejected.so_far.sender;
+            let goodbye = if is_receiver { Goodbye::Announced } else { Goodbye::Silent };
+            return Err(Refused::Told(rejected.error.message(), ExitCode::UNSUPPORTED, goodbye));
+        }
+        Parsed::AwaitsSecondList(_) | Parsed::Unusable => {
+            return Err(EngineError::protocol("the client's arguments are unusable").into());
+        }
+    };
+    let mut options = request.options;
+    let told = |text: &str| Err(Refused::Told(text.into(), ExitCode::SYNTAX, Goodbye::Announced));
+    if !options.sender {
+        return told("ERROR: module is read only");
+    }
+    if settings.write_only {
+        return told("ERROR: module is write only");
+    }
+    match options.remove_source {
+        RemoveSource::No => {}
+        RemoveSource::Files => {
+            return told("ERROR: --remove-source-files cannot be used with a read-only module");
+        }
+        RemoveSource::SentFiles => {
+            return told("ERROR: --remove-sent-files cannot be used with a read-only module");
+        }
+    }
+    let announced_timeout = apply_settings(&mut options, settings);
+    options.munge_links = Some(root.munges_links);
+    let mut paths: Vec<Vec<u8>> = request.operands.into_iter().skip(1).map(Vec::from).collect();
+    if paths.is_empty() {
+        paths.push(b".".to_vec());
+    }
+    let dir = root.dir.try_clone().map_err(|error| EngineError::protocol(error.to_string()))?;
+    let tree = LocalTree::confined(dir);
+    let sources = glob::expand(&tree, &root.filters, &paths, options.relative)
+        .map_err(|error| Refused::Told(error.to_string(), ExitCode::UNSUPPORTED, Goodbye::Announced))?;
+    Ok((options, sources, announced_timeout))
+}
+
+/// Says why there is no transfer, framed as the client expects it after the seed.
+fn tell(
+    connection: &mut Connection,
+    negotiated: &Negotiated,
+    text: &str,
+    code: ExitCode,
+    goodbye: &Goodbye,
+) -> Result<(), EngineError> {
+    let mut mux = Mux::new();
+    mux.start_framing(Legal::new(negotiated, true, false, false));
+    let message = if negotiated.is_modern() { MessageCode::Error } else { MessageCode::ErrorXfer };
+    let mut say = |text: String| {
+        mux.message(&Message::Text { code: message, bytes: (text + "\n").into_bytes() });
+    };
+    say(text.to_owned());
+    if *goodbye == Goodbye::Announced {
+        if let Some(line) = exit_line(code, Role::EarlyReceiver, ("session.rs", 0), VERSION) {
+            say(line);
+        }
+        mux.message(&Message::ErrorExit(Some(code.code().into())));
+    }
+    let framed = mux.pending().to_vec();
+    connection.write(&framed)?;
+    connection.flush()?;
+    std::thread::sleep(LAST_WORDS);
+    Ok(())
+}
+
+/// Lets the client read what was said last, though it may still be sending.
+fn linger(stream: &TcpStream) {
+    // The client may be gone already.
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.set_nonblocking(false);
+    let _ = stream.set_read_timeout(Some(LINGER));
+    let _ = std::io::copy(&mut stream.take(LINGER_BYTES), &mut std::io::sink());
+}

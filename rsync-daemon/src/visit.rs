@@ -1,0 +1,445 @@
+//! One connection, from accept to the end of the argument list (spec 09 §4).
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bstr::{BString, ByteSlice};
+use rsync_proto::session::{
+    self, ArgumentReader, AuthDigest, EXIT_LINE, Entry, Greeting, LONG_LINE_LIMIT, ModuleRequest,
+    NEWEST_PROTOCOL, OK_LINE, ProxiedClient, REQUEST_LINE_LIMIT, Refusal, auth_required_line, listing_line,
+    parse_auth_answer, proxy_header,
+};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::access::{HostLists, HostName, Resolver};
+use crate::auth::{self, Answer, Secrets};
+use crate::config::{Config, Module, expand};
+use crate::daemon::Shared;
+use crate::files::{MOTD_LIMIT, read_trusted};
+use crate::limits::Slot;
+use crate::log::{Log, LogTarget};
+use crate::module_root::ModuleRoot;
+use crate::peer::{Peer, PeerError};
+use crate::request::{Parsed, Words, parse};
+use crate::session::{ReadySession, Visitor};
+
+/// Longest handshake, in seconds.
+const HANDSHAKE_LIMIT: i32 = 60;
+
+/// Why a visit ends without a session.
+enum Stop {
+    /// The client is told why.
+    Refused(Refusal),
+    /// The connection is closed without a word.
+    Silent(String),
+    /// All was said.
+    Done,
+}
+
+impl From<PeerError> for Stop {
+    fn from(error: PeerError) -> Self {
+        Self::Silent(match error {
+            PeerError::Closed => String::new(),
+            error => error.to_string(),
+        })
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Serves one connection until its session has a thread of its own.
+pub(crate) async fn receive(shared: Arc<Shared>, stream: TcpStream, socket: SocketAddr) {
+    let log = shared.log().clone();
+    let config = match shared.config() {
+        Ok(config) => config,
+        Err(error) => {
+            log.warning(error.to_string());
+            return;
+        }
+    };
+    // A socket whose keep-alive cannot be set works as well.
+    let _ = socket2::SockRef::from(&stream).set_keepalive(true);
+    let mut visit = Visit {
+        shared: &shared,
+        config: &config,
+        log,
+        address: unmapped(socket.ip()),
+        host: HostName::Undetermined,
+        looked_up: false,
+        peer: Peer::new(stream),
+    };
+    match visit.run().await {
+        Ok(session) => match visit.peer.into_parts() {
+            Ok((stream, ahead)) => shared.start(session, stream, ahead),
+            Err(error) => shared.log().warning(error.to_string()),
+        },
+        Err(Stop::Refused(refusal)) => {
+            let told = timeout(Duration::from_secs(10), visit.peer.send(&refusal.line())).await;
+            if matches!(told, Ok(Ok(()))) {
+                visit.peer.close().await;
+            }
+        }
+        Err(Stop::Silent(why)) => {
+            if !why.is_empty() {
+                visit.log.warning(why);
+            }
+        }
+        Err(Stop::Done) => visit.peer.close().await,
+    }
+}
+
+fn unmapped(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+fn limit(seconds: i32) -> Duration {
+    let seconds = if (1..HANDSHAKE_LIMIT).contains(&seconds) { seconds } else { HANDSHAKE_LIMIT };
+    Duration::from_secs(seconds.unsigned_abs().into())
+}
+
+/// Limits a part of the handshake; nothing is sent when it takes too long.
+async fn within<T>(
+    log: Log,
+    limit: Duration,
+    step: impl Future<Output = Result<T, Stop>>,
+) -> Result<T, Stop> {
+    timeout(limit, step).await.unwrap_or_else(|_| {
+        log.warning("[Receiver] daemon handshake timeout -- exiting");
+        Err(Stop::Silent(String::new()))
+    })
+}
+
+struct Visit<'a> {
+    shared: &'a Arc<Shared>,
+    config: &'a Config,
+    log: Log,
+    address: IpAddr,
+    host: HostName,
+    looked_up: bool,
+    peer: Peer,
+}
+
+/// What the two greetings led to.
+struct Greeted {
+    greeting: Greeting,
+    agreed: i32,
+}
+
+impl Visit<'_> {
+    async fn run(&mut self) -> Result<ReadySession, Stop> {
+        let globals = limit(self.config.defaults.timeout);
+        let (greeted, name) = within(self.log.clone(), globals, self.greet_and_ask()).await?;
+        let Some(module) = self.config.module(&name) else {
+            self.log.info(format!("unknown module '{name}' tried from {}", self.client(&self.host)));
+            return Err(Refusal::UnknownModule(name).into());
+        };
+        let settings = &module.settings;
+        let host = self.host_for(settings.reverse_lookup).await;
+        self.check_access(module, &host)?;
+        let slot = self.claim_slot(module)?;
+        let limit = limit(settings.timeout).min(globals);
+        let user = within(self.log.clone(), limit, self.log_in(module, &host, &greeted)).await?;
+        let visitor = Visitor {
+            user: user.clone(),
+            host: host.text().to_owned(),
+            address: self.address,
+            module: module.name.clone(),
+        };
+        let variables = |name: &str| variable(name, module, Some(&visitor));
+        let root = ModuleRoot::open(module, &variables).map_err(|error| {
+            self.log.warning(error.log_text());
+            error.refusal.map_or_else(|| Stop::Silent(String::new()), Stop::Refused)
+        })?;
+        let log = self.module_log(module, &variables);
+        let (words, parsed) = within(self.log.clone(), limit, self.read_arguments(&greeted, module)).await?;
+        log.info(format!(
+            "rsync {} {} from {}{} ({})",
+            if parsed.options().sender { "on" } else { "to" },
+            words.shown(),
+            if user.is_empty() { String::new() } else { format!("{user}@") },
+            visitor.host,
+            visitor.address
+        ));
+        Ok(ReadySession {
+            entry: Entry::Greeted { peer: greeted.greeting.version, agreed: greeted.agreed },
+            parsed,
+            root,
+            settings: settings.clone(),
+            visitor,
+            log,
+            slot,
+        })
+    }
+
+    async fn greet_and_ask(&mut self) -> Result<(Greeted, BString), Stop> {
+        if self.config.globals.proxy_protocol {
+            self.read_proxy_header().await?;
+        }
+        let host = self.host_for(self.config.defaults.reverse_lookup).await;
+        self.log.info(format!("connect from {}", self.client(&host)));
+        self.peer.send(&Greeting::ours(NEWEST_PROTOCOL).render()).await?;
+        if let Some(path) = &self.config.globals.motd_file {
+            let path = PathBuf::from(path.to_os_str_lossy().into_owned());
+            let mut text = read_trusted(&path, MOTD_LIMIT).unwrap_or_default();
+            text.push(b'\n');
+            self.peer.send(&text).await?;
+        }
+        let line = self.peer.decode(|input| session::line(input, REQUEST_LINE_LIMIT)).await?;
+        let greeting = Greeting::parse(&line).map_err(|error| Refusal::Startup(error.daemon_text()))?;
+        let agreed = greeting.agree(NEWEST_PROTOCOL);
+        loop {
+            let line = self.peer.decode(|input| session::line(input, REQUEST_LINE_LIMIT)).await?;
+            match ModuleRequest::parse(&line)? {
+                ModuleRequest::EarlyInput(length) => {
+                    self.peer.decode(|input| input.take(length).map(drop)).await?;
+                }
+                ModuleRequest::Listing => {
+                    self.log.info(format!("module-list request from {}", self.client(&host)));
+                    self.list_modules(agreed).await?;
+                    return Err(Stop::Done);
+                }
+                ModuleRequest::Module(name) => return Ok((Greeted { greeting, agreed }, name)),
+            }
+        }
+    }
+
+    async fn read_proxy_header(&mut self) -> Result<(), Stop> {
+        let trusted = self.config.globals.proxy_protocol_hosts.as_ref().map(ToString::to_string);
+        let trusted = trusted.filter(|list| !list.trim().is_empty()).is_some_and(|allow| {
+            let lists = HostLists { allow: &allow, deny: "", forward_lookup: false };
+            lists.let_in(HostName::Undetermined.text(), self.address, &Resolver)
+        });
+        if !trusted {
+            let client = self.client(&HostName::Undetermined);
+            return Err(Stop::Silent(format!("proxy protocol rejected from untrusted peer {client}")));
+        }
+        if let ProxiedClient::Address(address) = self.peer.decode(proxy_header).await? {
+            self.address = unmapped(address);
+        }
+        Ok(())
+    }
+
+    async fn list_modules(&mut self, agreed: i32) -> Result<(), Stop> {
+        let mut listing = Vec::new();
+        for module in self.config.modules.iter().filter(|module| module.settings.list) {
+            let comment = module.settings.comment.clone().unwrap_or_default();
+            let comment = expand(&comment, &environment).unwrap_or(comment);
+            listing.extend(listing_line(&module.name, &comment));
+        }
+        const EXIT_SINCE: i32 = 25;
+        if agreed >= EXIT_SINCE {
+            listing.extend_from_slice(EXIT_LINE);
+        }
+        Ok(self.peer.send(&listing).await?)
+    }
+
+    /// The client's name where names are looked up, at most once a connection.
+    async fn host_for(&mut self, reverse_lookup: bool) -> HostName {
+        if !reverse_lookup {
+            return HostName::Undetermined;
+        }
+        if !self.looked_up {
+            self.looked_up = true;
+            let address = self.address;
+            let found = tokio::task::spawn_blocking(move || Resolver.name_of(address)).await;
+            let (name, why) = found.unwrap_or((HostName::Unknown, None));
+            if let Some(why) = why {
+                self.log.warning(why);
+            }
+            self.host = name;
+        }
+        self.host.clone()
+    }
+
+    fn client(&self, host: &HostName) -> String {
+        format!("{} ({})", host.text(), self.address)
+    }
+
+    fn check_access(&self, module: &Module, host: &HostName) -> Result<(), Stop> {
+        let settings = &module.settings;
+        let visitor = Visitor {
+            user: BString::default(),
+            host: String::new(),
+            address: self.address,
+            module: module.name.clone(),
+        };
+        let expanded = |list: &Option<BString>| {
+            let text = list.clone().unwrap_or_default();
+            let text = expand(&text, &|name| variable(name, module, Some(&visitor)));
+            text.map(|text| text.to_string()).map_err(|error| Stop::Silent(error.to_string()))
+        };
+        let (allow, deny) = (expanded(&settings.hosts_allow)?, expanded(&settings.hosts_deny)?);
+        let lists = HostLists { allow: &allow, deny: &deny, forward_lookup: settings.forward_lookup };
+        let name = &module.name;
+        if lists.let_in(host.text(), self.address, &Resolver) {
+            self.log.info(format!("rsync allowed access on module {name} from {}", self.client(host)));
+            return Ok(());
+        }
+        self.log.warning(format!("rsync denied on module {name} from {}", self.client(host)));
+        Err(Stop::Refused(if settings.list {
+            Refusal::AccessDenied {
+                module: name.clone(),
+                host: host.text().into(),
+                address: self.address.to_string(),
+            }
+        } else {
+            Refusal::UnknownModule(name.clone())
+        }))
+    }
+
+    fn claim_slot(&self, module: &Module) -> Result<Option<Slot>, Stop> {
+        let count = module.settings.max_connections;
+        if count == 0 {
+            return Ok(None);
+        }
+        let path = PathBuf::from(module.settings.lock_file.to_os_str_lossy().into_owned());
+        let slot = if count < 0 { Ok(None) } else { Slot::claim(&path, count) };
+        match slot {
+            Ok(Some(slot)) => Ok(Some(slot)),
+            Ok(None) => {
+                self.log.warning(format!("max connections ({count}) reached"));
+                Err(Refusal::MaxConnections(count).into())
+            }
+            Err(error) => {
+                self.log.warning(format!("failed to open lock file {}: {error}", path.display()));
+                Err(Refusal::LockFile.into())
+            }
+        }
+    }
+
+    /// Authenticates the client where the module wants that; answers its user name, empty if not.
+    async fn log_in(&mut self, module: &Module, host: &HostName, greeted: &Greeted) -> Result<BString, Stop> {
+        let settings = &module.settings;
+        let visitor = Visitor {
+            user: BString::default(),
+            host: host.text().to_owned(),
+            address: self.address,
+            module: module.name.clone(),
+        };
+        let expanded = |text: &Option<BString>| {
+            let text = text.clone().unwrap_or_default();
+            expand(&text, &|name| variable(name, module, Some(&visitor)))
+                .map_err(|error| Stop::Silent(error.to_string()))
+        };
+        let users = expanded(&settings.auth_users)?;
+        if auth::names(&users).is_empty() {
+            return Ok(BString::default());
+        }
+        let digest = AuthDigest::choose(&greeted.greeting, greeted.agreed)
+            .map_err(|error| Refusal::Startup(error.daemon_text().into()))?;
+        let prefix = format!("auth failed on module {} from {}", module.name, self.client(host));
+        let failed = || Stop::Refused(Refusal::AuthFailed(module.name.clone()));
+        if let Some(floor) = &settings.auth_digest {
+            let refusal = match AuthDigest::from_name(floor) {
+                None => {
+                    format!("the configured 'auth digest = {floor}' is not a supported digest on this build")
+                }
+                Some(least) if !digest.is_at_least(least) => format!(
+                    "negotiated auth digest {} is weaker than the required 'auth digest = {floor}'",
+                    digest.name()
+                ),
+                Some(_) => String::new(),
+            };
+            if !refusal.is_empty() {
+                self.log.warning(format!("{prefix}: {refusal}"));
+                return Err(failed());
+            }
+        }
+        let mut entropy: [u8; 64] = rand::random();
+        entropy[..16].iter_mut().zip(address_bytes(self.address)).for_each(|(byte, mix)| *byte ^= mix);
+        let challenge = digest.challenge(&entropy);
+        self.peer.send(&auth_required_line(&challenge)).await?;
+        let line = self.peer.decode(|input| session::line(input, LONG_LINE_LIMIT)).await?;
+        let Some((user, response)) = parse_auth_answer(&line) else {
+            self.log.warning(format!("{prefix}: invalid challenge response"));
+            return Err(failed());
+        };
+        let answer = Answer { user, response, digest, challenge: challenge.as_bytes() };
+        let file = expanded(&settings.secrets_file)?;
+        let file = PathBuf::from(file.to_os_str_lossy().into_owned());
+        let secrets = Secrets {
+            file: (!file.as_os_str().is_empty()).then_some(file.as_path()),
+            strict_modes: settings.strict_modes,
+        };
+        match auth::check(&users, &secrets, &answer) {
+            Ok(()) => Ok(user.into()),
+            Err(why) => {
+                self.log.warning(format!("{prefix} for {}: {why}", user.as_bstr()));
+                // Guessing takes its time.
+                tokio::time::sleep(self.shared.auth_delay()).await;
+                Err(failed())
+            }
+        }
+    }
+
+    fn module_log(&self, module: &Module, variables: &dyn Fn(&str) -> Option<BString>) -> Log {
+        let settings = &module.settings;
+        let expanded = |text: &BString| expand(text, variables).unwrap_or_else(|_| text.clone());
+        match &settings.log_file {
+            Some(path) => {
+                let path = expanded(path);
+                self.log.with_target(LogTarget::File(path.to_os_str_lossy().into_owned().into()))
+            }
+            None if self.shared.keeps_log() => self.log.clone(),
+            None => self.log.with_target(LogTarget::Syslog {
+                facility: expanded(&settings.syslog_facility),
+                tag: expanded(&settings.syslog_tag),
+            }),
+        }
+    }
+
+    async fn read_arguments(&mut self, greeted: &Greeted, module: &Module) -> Result<(Words, Parsed), Stop> {
+        self.peer.send(OK_LINE).await?;
+        let mut reader = ArgumentReader::first(greeted.agreed);
+        let mut words = Words::new(&module.name, self.read_list(&mut reader).await?);
+        let mut parsed = parse(&words, &module.settings);
+        if let Parsed::AwaitsSecondList(pending) = parsed {
+            let second = self.read_list(&mut ArgumentReader::secluded()).await?;
+            words = Words::secluded(&module.name, second);
+            parsed = Parsed::resume(*pending, &words);
+        }
+        match parsed {
+            Parsed::Unusable => Err(Stop::Silent(String::new())),
+            parsed => Ok((words, parsed)),
+        }
+    }
+
+    async fn read_list(&mut self, reader: &mut ArgumentReader) -> Result<Vec<BString>, Stop> {
+        let mut words = Vec::new();
+        while let Some(word) = self.peer.decode(|input| reader.next(input)).await? {
+            words.push(word);
+        }
+        Ok(words)
+    }
+}
+
+fn address_bytes(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+fn environment(name: &str) -> Option<BString> {
+    std::env::var_os(name).map(|value| std::os::unix::ffi::OsStringExt::into_vec(value).into())
+}
+
+/// What `%NAME%` stands for in a module's parameters.
+fn variable(name: &str, module: &Module, visitor: Option<&Visitor>) -> Option<BString> {
+    let visitor = visitor?;
+    match name {
+        "RSYNC_MODULE_NAME" => Some(module.name.clone()),
+        "RSYNC_HOST_ADDR" => Some(visitor.address.to_string().into()),
+        "RSYNC_HOST_NAME" if !visitor.host.is_empty() => Some(visitor.host.as_str().into()),
+        "RSYNC_USER_NAME" => Some(visitor.user.clone()),
+        "RSYNC_MODULE_PATH" => module.settings.path.clone(),
+        _ => environment(name),
+    }
+}
