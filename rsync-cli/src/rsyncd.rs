@@ -1,3 +1,142 @@
-//! The `rsyncd` command.
+//! The `rsyncd` command: serves modules, read-only.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, Mutex};
+
+use bstr::BString;
+use clap::Parser;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use rsync_daemon::{Daemon, DaemonError, LogTarget};
+use rsync_proto::text::Zone;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serves modules to rsync clients, read-only.
+#[derive(Parser)]
+#[command(name = "rsyncd", version)]
+struct Arguments {
+    /// Configuration file, read anew for each connection.
+    #[arg(long, value_name = "FILE", default_value = "/etc/rsyncd.conf")]
+    config: PathBuf,
+    /// Assign a global parameter, as at the end of the first global section.
+    #[arg(long, short = 'M', value_name = "NAME=VALUE")]
+    dparam: Vec<String>,
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<String>,
+    /// Port to listen on.
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// Log here; otherwise `log file` of the configuration, or the system log.
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+    /// Stay in the foreground, and log to standard error unless a log file is named.
+    #[arg(long)]
+    no_detach: bool,
+    /// This is the process in the background.
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+struct LocalZone(TimeZone);
+
+impl Zone for LocalZone {
+    fn offset(&self, unix: i64) -> i32 {
+        Timestamp::from_second(unix).map_or(0, |moment| self.0.to_offset(moment).seconds())
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "this is a command")]
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(text) = arguments.dparam.iter().find(|text| !text.contains('=')) {
+        eprintln!("--dparam value is missing an '=': {text}");
+        return ExitCode::from(1);
+    }
+    if !arguments.no_detach && !arguments.detached {
+        return detach();
+    }
+    if arguments.detached {
+        // It fails only for the leader of a group, which has left its terminal already.
+        let _ = rustix::process::setsid();
+    }
+    match serve(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error}");
+            match &error {
+                DaemonError::Config(_) => eprintln!("Failed to parse config file"),
+                _ => eprintln!("rsyncd cannot start"),
+            }
+            ExitCode::from(match error {
+                DaemonError::Config(_) => 1,
+                DaemonError::PidFile(_) => 11,
+                _ => 10,
+            })
+        }
+    }
+}
+
+/// Starts the same command in the background.
+#[expect(clippy::print_stderr, reason = "this is a command")]
+fn detach() -> ExitCode {
+    let started = std::env::current_exe().and_then(|program| {
+        Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .arg("--detached")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+    });
+    match started {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rsyncd cannot detach: {error}");
+            ExitCode::from(14)
+        }
+    }
+}
+
+fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
+    let mut builder = Daemon::from_file(arguments.config)
+        .overrides(arguments.dparam.into_iter().map(BString::from))
+        .zone(Arc::new(LocalZone(TimeZone::system())));
+    if let Some(address) = arguments.address {
+        builder = builder.address(address);
+    }
+    if let Some(port) = arguments.port {
+        builder = builder.port(port);
+    }
+    match arguments.log_file {
+        Some(path) => builder = builder.log(LogTarget::File(path)),
+        None if arguments.no_detach => {
+            builder = builder.default_log(LogTarget::Writer(Arc::new(Mutex::new(std::io::stderr()))));
+        }
+        None => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let daemon = builder.bind()?;
+        let (mut terminate, mut interrupt, mut hangup) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+        );
+        let mut code = ExitCode::SUCCESS;
+        daemon
+            .run(async {
+                let interrupted = tokio::select! {
+                    _ = terminate.recv() => false,
+                    _ = interrupt.recv() => true,
+                    _ = hangup.recv() => true,
+                };
+                if interrupted {
+                    code = ExitCode::from(20);
+                }
+            })
+            .await;
+        Ok(code)
+    })
+}

@@ -18,7 +18,7 @@ use crate::config::{Config, ConfigError};
 use crate::listen::{ListenAddress, ListenError, bind};
 use crate::log::{Log, LogTarget};
 use crate::pid_file::{PidFile, PidFileError};
-use crate::session::{ReadySession, Serve, link};
+use crate::session::{ReadySession, link};
 use crate::visit;
 
 /// Port of a daemon that names none.
@@ -64,6 +64,7 @@ pub struct DaemonBuilder {
     address: Option<String>,
     port: Option<u16>,
     log: Option<LogTarget>,
+    default_log: Option<LogTarget>,
     zone: ZoneOption,
     grace: Duration,
 }
@@ -112,6 +113,13 @@ impl DaemonBuilder {
         self
     }
 
+    /// Logs here where neither [`DaemonBuilder::log`] nor the configuration names a log; without it that
+    /// is the system log.
+    pub fn default_log(mut self, target: LogTarget) -> Self {
+        self.default_log = Some(target);
+        self
+    }
+
     /// Times in the log are of this zone; without it they are universal.
     pub fn zone(mut self, zone: Arc<dyn Zone + Send + Sync>) -> Self {
         self.zone = ZoneOption(zone);
@@ -128,16 +136,15 @@ impl DaemonBuilder {
     ///
     /// # Errors
     /// [`DaemonError`] for what makes it impossible.
-    pub fn bind(self, serve: Arc<dyn Serve>) -> Result<Daemon, DaemonError> {
+    pub fn bind(self) -> Result<Daemon, DaemonError> {
         let config = self.source.read(&self.overrides)?;
         let globals = &config.globals;
-        let keeps_log = self.log.is_some();
-        let target = self.log.unwrap_or_else(|| match &config.defaults.log_file {
-            Some(path) => LogTarget::File(PathBuf::from(path.to_string())),
-            None => LogTarget::Syslog {
-                facility: config.defaults.syslog_facility.clone(),
-                tag: config.defaults.syslog_tag.clone(),
-            },
+        let configured = config.defaults.log_file.as_ref();
+        let configured = configured.map(|path| LogTarget::File(PathBuf::from(path.to_string())));
+        let keeps_log = self.log.is_some() || (configured.is_none() && self.default_log.is_some());
+        let target = self.log.or(configured).or(self.default_log).unwrap_or_else(|| LogTarget::Syslog {
+            facility: config.defaults.syslog_facility.clone(),
+            tag: config.defaults.syslog_tag.clone(),
         });
         let log = Log::new(target, self.zone.0);
         for note in &config.notes {
@@ -162,7 +169,6 @@ impl DaemonBuilder {
             overrides: self.overrides,
             log,
             keeps_log,
-            serve,
             handshakes: Mutex::default(),
             sessions: Mutex::default(),
             running: watch::Sender::new(0),
@@ -207,6 +213,7 @@ impl Daemon {
             address: None,
             port: None,
             log: None,
+            default_log: None,
             zone: ZoneOption(Arc::new(Utc)),
             grace: Duration::from_secs(10),
         }
@@ -276,7 +283,6 @@ pub(crate) struct Shared {
     overrides: Vec<BString>,
     log: Log,
     keeps_log: bool,
-    serve: Arc<dyn Serve>,
     handshakes: Mutex<HashMap<IpAddr, u32>>,
     sessions: Mutex<HashMap<u64, LinkControl>>,
     /// Number of sessions.
@@ -345,7 +351,8 @@ impl Shared {
         };
         let running = Running::new(self, &link.control);
         let thread = std::thread::Builder::new().name("session".into()).spawn(move || {
-            session.run(link, &stream, &running.shared.serve);
+            let _running = running;
+            session.run(link, &stream);
         });
         if let Err(error) = thread {
             self.log.warning(format!("could not create child server process: {error}"));

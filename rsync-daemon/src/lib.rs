@@ -1,8 +1,8 @@
 //! A read-only rsync daemon as a library: `rsyncd.conf`, access, authentication, modules.
 //!
 //! A tokio front listens and runs the text phase of every connection ([`Daemon`]); each session then
-//! gets a blocking thread with the module's identity, and hands its [`Transfer`] to whoever
-//! [`Serve`]s: the engine's sender. Nothing here, and nothing it calls, writes to a module.
+//! gets a blocking thread with the module's identity, which runs the engine's sender over a tree that
+//! is confined to the module. Nothing here writes to a module.
 
 mod access;
 mod auth;
@@ -18,6 +18,7 @@ mod module_root;
 mod peer;
 mod pid_file;
 mod request;
+mod serve;
 mod session;
 mod visit;
 
@@ -26,4 +27,3 @@ pub use daemon::{Daemon, DaemonBuilder, DaemonError};
 pub use listen::ListenError;
 pub use log::{Log, LogTarget};
 pub use pid_file::PidFileError;
-pub use session::{Serve, Transfer, Visitor};

@@ -10,7 +10,7 @@ use rsync_engine::{
     Session, SystemOwners, mode_change, send,
 };
 use rsync_proto::exit::ExitCode;
-use rsync_proto::filter::Filters;
+use rsync_proto::filter::{Filters, cvs_rules};
 use rsync_proto::options::TransferOptions;
 use rsync_proto::session::Negotiated;
 use rsync_proto::text::EventSink;
@@ -39,13 +39,7 @@ impl Transfer {
     /// Runs on this thread, which already has the module's identity.
     pub(crate) fn run(self) -> ExitCode {
         let log = self.log.clone();
-        let (result, session) = match self.send() {
-            Ok(sent) => sent,
-            Err(error) => {
-                log.warning(error.to_string());
-                return error.exit_code();
-            }
-        };
+        let (result, session) = self.send();
         match result {
             Ok(report) => {
                 let counters = &session.counters;
@@ -64,23 +58,26 @@ impl Transfer {
         }
     }
 
-    fn send(self) -> Result<(Result<SendReport, EngineError>, Arc<Session>), EngineError> {
+    fn send(self) -> (Result<SendReport, EngineError>, Arc<Session>) {
         let Self { connection, negotiated, options, sources, root, module, module_filters, .. } = self;
         let tree: Arc<dyn Tree> = Arc::new(LocalTree::confined(root));
         let outgoing = Outgoing::default();
-        let events: Arc<dyn EventSink> =
-            Arc::new(ServerVoice::new(&options, &negotiated, outgoing.clone()));
+        let events: Arc<dyn EventSink> = Arc::new(ServerVoice::new(&options, &negotiated, outgoing.clone()));
         let control = connection.control().clone();
         let mut session = Session::new(negotiated, options, true, Arc::clone(&events), control);
         session.outgoing = outgoing;
         let session = Arc::new(session);
-        let change_mode = mode_change(&session.options)?;
+        let change_mode = mode_change(&session.options).unwrap_or_else(|error| {
+            self.log.warning(format!("Invalid \"outgoing chmod\" directive: {error}"));
+            None
+        });
+        let mut filters = Filters::new();
+        if session.options.cvs_exclude {
+            filters.set_cvs(cvs_rules(session.negotiated.has_perishable_filters(), None, None));
+        }
         let mut rule_files = OperatorFiles::new(Arc::clone(&tree), events, None);
-        let setup = SendSetup {
-            filters: Filters::new(),
-            rule_files: &mut rule_files,
-            announced_timeout: self.announced_timeout,
-        };
+        let setup =
+            SendSetup { filters, rule_files: &mut rule_files, announced_timeout: self.announced_timeout };
         self.log.info("building file list");
         let result = send(connection, &session, setup, |agreed| {
             let mut filters = agreed.filters;
@@ -100,6 +97,6 @@ impl Transfer {
             let owners = Box::new(SystemOwners::default());
             Ok(ScannedLists::new(Arc::clone(&session), tree, request, agreed.names, owners))
         });
-        Ok((result, session))
+        (result, session)
     }
 }

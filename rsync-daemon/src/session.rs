@@ -3,14 +3,12 @@
 
 use std::io::{Cursor, Read};
 use std::net::{IpAddr, Shutdown, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bstr::BString;
 use rsync_engine::tree::LocalTree;
-use rsync_engine::{Connection, Dir, EngineError, Link};
+use rsync_engine::{Connection, EngineError, Link};
 use rsync_proto::exit::ExitCode;
-use rsync_proto::filter::Filters;
 use rsync_proto::options::{RemoveSource, TransferOptions};
 use rsync_proto::session::{AlgorithmVariables, Entry, Negotiated, Progress, ServerSetup};
 use rsync_proto::text::{Role, exit_line};
@@ -22,50 +20,19 @@ use crate::limits::Slot;
 use crate::log::Log;
 use crate::module_root::ModuleRoot;
 use crate::request::{Parsed, apply_settings};
+use crate::serve::Transfer;
 
 /// Who a session is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Visitor {
+pub(crate) struct Visitor {
     /// The name used for authentication, empty if there was none.
-    pub user: BString,
+    pub(crate) user: BString,
     /// Name of the client's host, `UNKNOWN` or `UNDETERMINED`.
-    pub host: String,
+    pub(crate) host: String,
     /// The client's address.
-    pub address: IpAddr,
+    pub(crate) address: IpAddr,
     /// The module.
-    pub module: BString,
-}
-
-/// A transfer that a client asked for and that the module allows; always from here to the client.
-pub struct Transfer {
-    /// The stream, right after the seed.
-    pub connection: Connection,
-    /// What both ends agreed on.
-    pub negotiated: Negotiated,
-    /// What the client wants, within what the module allows.
-    pub options: TransferOptions,
-    /// The requested paths, relative to `root`, wildcards expanded.
-    pub sources: Vec<Vec<u8>>,
-    /// The module's directory.
-    pub root: Dir,
-    /// What the module hides.
-    pub filters: Filters,
-    /// Seconds of silence to announce, if there is a limit.
-    pub announced_timeout: Option<u32>,
-    /// The module's changes of permissions.
-    pub outgoing_chmod: Option<BString>,
-    /// Things that cannot be read are left out.
-    pub ignores_nonreadable: bool,
-    /// Whom the session is for.
-    pub visitor: Visitor,
-    /// Where the session's lines go.
-    pub log: Log,
-}
-
-/// Carries out transfers.
-pub trait Serve: Send + Sync {
-    /// Runs one on the calling thread, which already has the module's identity.
-    fn serve(&self, transfer: Transfer) -> ExitCode;
+    pub(crate) module: BString,
 }
 
 /// Everything that a session needs when its thread starts.
@@ -118,7 +85,7 @@ pub(crate) fn link(stream: &TcpStream, ahead: Vec<u8>) -> std::io::Result<Link> 
 
 impl ReadySession {
     /// Runs the session on this thread.
-    pub(crate) fn run(self, link: Link, stream: &TcpStream, serve: &Arc<dyn Serve>) -> ExitCode {
+    pub(crate) fn run(self, link: Link, stream: &TcpStream) -> ExitCode {
         let Self { entry, parsed, root, settings, visitor, log, slot } = self;
         let _slot = slot;
         if let Err(error) = root.identity.take() {
@@ -151,19 +118,18 @@ impl ReadySession {
             Err(Refused::Engine(error)) => return error.exit_code(),
         };
         control.set_timeout(announced_timeout.map(|seconds| Duration::from_secs(seconds.into())));
-        let code = serve.serve(Transfer {
+        let transfer = Transfer {
             connection,
             negotiated,
             options,
             sources,
             root: root.dir,
-            filters: root.filters,
+            module: visitor.module.into(),
+            module_filters: root.filters,
             announced_timeout,
-            outgoing_chmod: settings.outgoing_chmod,
-            ignores_nonreadable: settings.ignore_nonreadable,
-            visitor,
             log: log.clone(),
-        });
+        };
+        let code = transfer.run();
         if let Some(line) = exit_line(code, Role::Sender, ("session.rs", 0), VERSION) {
             log.warning(line);
         }
@@ -230,7 +196,12 @@ fn prepare(parsed: Parsed, settings: &ModuleSettings, root: &ModuleRoot) -> Resu
             return told("ERROR: --remove-sent-files cannot be used with a read-only module");
         }
     }
+    if let Some(option) = options.unsupported().first() {
+        let text = format!("rsync: The server is configured to refuse {option}");
+        return Err(Refused::Told(text, ExitCode::UNSUPPORTED, Goodbye::Announced));
+    }
     let announced_timeout = apply_settings(&mut options, settings);
+    options.chmod.extend(settings.outgoing_chmod.clone());
     options.munge_links = Some(root.munges_links);
     let mut paths: Vec<Vec<u8>> = request.operands.into_iter().skip(1).map(Vec::from).collect();
     if paths.is_empty() {
