@@ -196,7 +196,7 @@ fn prepare(parsed: Parsed, settings: &ModuleSettings, root: &ModuleRoot) -> Resu
             return told("ERROR: --remove-sent-files cannot be used with a read-only module");
         }
     }
-    if let Some(option) = options.unsupported().first() {
+    if let Some(option) = options.unsupported(false).first() {
         let text = format!("rsync: The server is configured to refuse {option}");
         return Err(Refused::Told(text, ExitCode::UNSUPPORTED, Goodbye::Announced));
     }

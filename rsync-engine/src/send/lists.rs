@@ -8,6 +8,7 @@ use rsync_proto::text::Place;
 use rsync_proto::wire::{Ndx, NdxEncoder};
 
 use crate::EngineError;
+use crate::Outgoing;
 use crate::outbox::Outbox;
 use crate::tree::{ReadAt, TreeDir};
 
@@ -62,6 +63,7 @@ pub trait Lists {
 pub struct ListWire<'a> {
     pub(super) outbox: &'a mut Outbox,
     pub(super) ndx: &'a mut NdxEncoder,
+    pub(super) outgoing: &'a Outgoing,
 }
 
 impl ListWire<'_> {
@@ -76,11 +78,14 @@ impl ListWire<'_> {
         })
     }
 
-    /// Sends the next bytes of the list.
+    /// Sends the next bytes of the list, after what was said while it was made: a client that gets an
+    /// empty list listens no further.
     ///
     /// # Errors
     /// Those of the link.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), EngineError> {
+        let Self { outbox, outgoing, .. } = self;
+        outgoing.drain(|message| outbox.message(message))?;
         self.outbox.data::<EngineError>(|out| {
             out.extend_from_slice(bytes);
             Ok(())

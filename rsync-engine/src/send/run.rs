@@ -140,7 +140,8 @@ impl<'a, L: Lists> Sender<'a, L> {
         let negotiated = &self.session.negotiated;
         let started = Instant::now();
         let before = self.outbox.sent();
-        let mut wire = ListWire { outbox: self.outbox, ndx: &mut self.ndx };
+        let outgoing = &self.session.outgoing;
+        let mut wire = ListWire { outbox: self.outbox, ndx: &mut self.ndx, outgoing };
         let list = self.lists.first(&mut wire)?;
         self.report.list_build_ms = (started.elapsed().as_millis() as u64).max(1);
         self.report.list_size += self.outbox.sent() - before;
@@ -173,7 +174,8 @@ impl<'a, L: Lists> Sender<'a, L> {
     fn top_up(&mut self) -> Result<(), EngineError> {
         while !self.files.is_complete() && self.ledger.entries_beyond(self.current) < LOOKAHEAD {
             let before = self.outbox.sent();
-            let mut wire = ListWire { outbox: self.outbox, ndx: &mut self.ndx };
+            let outgoing = &self.session.outgoing;
+            let mut wire = ListWire { outbox: self.outbox, ndx: &mut self.ndx, outgoing };
             match self.lists.next(&mut wire)? {
                 Some(list) => {
                     self.report.list_size += self.outbox.sent() - before;
