@@ -15,7 +15,7 @@ use rsync_engine::{
     ServerVoice, Session, SystemOwners, receive, send,
 };
 use rsync_proto::exit::ExitCode;
-use rsync_proto::filter::{Filters, NameReader};
+use rsync_proto::filter::{Filters, NameReader, cvs_rules};
 use rsync_proto::options::{FilesFrom, Pending, Rejected, Request, StderrMode, TransferOptions};
 use rsync_proto::session::{
     AlgorithmVariables, ArgumentReader, Entry, Negotiated, Progress, ServerSetup, SetupError,
@@ -146,7 +146,7 @@ fn session(mut connection: Connection, request: Request) -> Result<(Role, ExitCo
         serve_files(connection, &session, tree, &mut files, paths, names)?;
     } else {
         let setup = ReceiveSetup {
-            filters: Filters::new(),
+            filters: own_filters(&session),
             rule_files: &mut files,
             destination: paths.first().map_or_else(|| b".".to_vec(), |path| path.to_vec()),
             guard: None,
@@ -167,7 +167,7 @@ fn serve_files(
     paths: &[BString],
     names: Option<Vec<u8>>,
 ) -> Result<(), ServerError> {
-    let setup = SendSetup { filters: Filters::new(), rule_files: files, announced_timeout: None };
+    let setup = SendSetup { filters: own_filters(session), rule_files: files, announced_timeout: None };
     let sources = match paths {
         [] => vec![b".".to_vec()],
         paths => paths.iter().map(|path| path.to_vec()).collect(),
@@ -200,6 +200,17 @@ fn serve_files(
         ))
     })?;
     Ok(())
+}
+
+/// What the server's own user says `-C` stands for.
+fn own_filters(session: &Session) -> Filters {
+    let home = variable("HOME").and_then(|home| {
+        std::fs::read(Path::new(std::ffi::OsStr::from_bytes(&home)).join(".cvsignore")).ok()
+    });
+    let variable = variable("CVSIGNORE");
+    let perishable = session.negotiated.has_perishable_filters();
+    let cvs = cvs_rules(perishable, home.as_deref(), variable.as_ref().map(|text| text.as_slice()));
+    Filters::of_server(&session.options, cvs)
 }
 
 fn change_dir(dir: &BString, role: Role) -> Result<(), ServerError> {

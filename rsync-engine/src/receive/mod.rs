@@ -88,6 +88,9 @@ pub fn receive(
     } else {
         send_filters(session, &mut outbox, &filters)?;
     }
+    if session.options.cvs_exclude {
+        filters.add_cvs_after_exchange(&session.negotiated, session.server);
+    }
     let (shared, notices) = Shared::new();
     let receiver = Receiver::new(session, &shared, inbox, guard)?;
     std::thread::scope(|scope| {

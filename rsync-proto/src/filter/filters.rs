@@ -161,6 +161,12 @@ impl Filters {
         Ok(filters)
     }
 
+    /// The rules a server starts with: none, and `cvs` for the `-C` rules that it receives or adds.
+    #[must_use]
+    pub fn of_server(options: &TransferOptions, cvs: RuleList) -> Self {
+        Self { nul: options.from0, delete_excluded: options.delete_excluded, cvs, ..Self::default() }
+    }
+
     /// Adds what both ends know of `-C` without sending it; called after the lists were exchanged,
     /// if `-C` is on.
     pub fn add_cvs_after_exchange(&mut self, negotiated: &Negotiated, client_is_sender: bool) {
