@@ -6,7 +6,9 @@ use std::sync::Arc;
 use rsync_proto::flist::{EntryRef, Kind, Segment};
 use rsync_proto::options::{Info, RemoveSource};
 use rsync_proto::phase::{ItemAttributes, ItemFlags};
-use rsync_proto::text::{EntryFacts, EntryKind, Event, Failure, Message, Place, Role, Topic};
+use rsync_proto::text::{
+    Direction, EntryFacts, EntryKind, Event, Failure, Item, Message, Place, Role, Stage, Topic,
+};
 use rsync_proto::wire::Message as WireMessage;
 
 use super::judge::Wanted;
@@ -163,11 +165,32 @@ impl<'a> Generator<'a> {
     ) -> Result<(), EngineError> {
         let named = xname.is_some_and(|name| !name.is_empty());
         let shown = self.session.events.wants(Topic::Info(Info::Name, 2)) || self.session.options.itemize > 1;
-        if !self.session.negotiated.has_item_flags() || !(flags.is_significant() || named || shown) {
+        if !(flags.is_significant() || named || shown) {
+            return Ok(());
+        }
+        if !self.session.negotiated.has_item_flags() {
+            self.name_item(at, flags, xname);
             return Ok(());
         }
         let attributes = ItemAttributes { xname: xname.map(<[u8]>::to_vec), ..ItemAttributes::new(flags) };
         self.send_item(at.index, &attributes)
+    }
+
+    /// Below protocol 29 items do not travel: this side says them itself.
+    fn name_item(&self, at: &At<'_>, flags: ItemFlags, xname: Option<&[u8]>) {
+        if self.session.events.wants(Topic::Items) {
+            let item = Item {
+                flags,
+                detailed: true,
+                xname,
+                direction: Direction::Received,
+                entry: facts(&at.entry, at.path),
+                data_bytes: 0,
+                sum_bytes: 0,
+                digest: None,
+            };
+            self.session.events.emit(Event::Item { stage: Stage::Done, item: &item });
+        }
     }
 
     /// The entry is as it should be without content having travelled (`--remove-source-files`).

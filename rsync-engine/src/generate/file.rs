@@ -129,7 +129,7 @@ impl Generator<'_> {
         let options = &session.options;
         let offer = self.offer(at, regular, partial);
         let wanted = self.attributes.wanted(&at.entry, regular);
-        let change = if options.checksum && regular.is_some_and(|stat| stat.size == at.entry.size()) {
+        let change = if options.checksum && regular.is_some() {
             ItemFlags::TRANSFER | ItemFlags::REPORT_CHANGE
         } else {
             ItemFlags::TRANSFER

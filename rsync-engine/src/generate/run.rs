@@ -13,7 +13,7 @@ use rsync_proto::flist::{FileList, Segment};
 use rsync_proto::phase::{
     Event as PhaseEvent, ItemAttributes, Ledger, ScriptOptions, Step, encode_delete_stats, generator_script,
 };
-use rsync_proto::text::KindCounts;
+use rsync_proto::text::{KindCounts, Message};
 use rsync_proto::wire::{Message as WireMessage, Ndx, NdxEncoder, WireError};
 
 use super::delete::Deleter;
@@ -163,6 +163,7 @@ impl<'a> Generator<'a> {
             return Ok(Ended::Empty);
         }
         self.delete_before(&first)?;
+        self.session.say(Message::DeltaTransmission(!self.session.sends_whole_files()));
         while let Some(list) = self.next_list()? {
             self.walk(&list)?;
             self.walked += 1;
