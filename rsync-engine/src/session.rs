@@ -8,6 +8,7 @@ use std::time::Duration;
 use rsync_proto::exit::{ExitCode, IoErrorFlags};
 use rsync_proto::flist::Columns;
 use rsync_proto::options::{Append, MissingArgs, TransferOptions};
+use rsync_proto::phase::ItemFlags;
 use rsync_proto::session::Negotiated;
 use rsync_proto::sum::Checksum;
 use rsync_proto::text::{Event, EventSink, Failure, Message, Role, Severity};
@@ -115,6 +116,16 @@ impl Session {
     /// Whether content always travels whole, without block sums (spec 07 §1).
     pub(crate) fn sends_whole_files(&self) -> bool {
         self.negotiated.checksum.transfer == Checksum::None || self.options.whole_file.unwrap_or(false)
+    }
+
+    /// Whether values of extended attributes are asked for and answered with an item that has these
+    /// flags (spec 04 §3.3, §3.5).
+    pub(crate) fn exchanges_xattrs(&self, flags: ItemFlags) -> bool {
+        let shortcut = self.negotiated.xattr_hard_link_optimization();
+        self.options.xattrs > 0
+            && !self.options.dry_run
+            && flags.contains(ItemFlags::REPORT_XATTR)
+            && !(shortcut && flags.contains(ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE))
     }
 
     /// Which fields the entries of file lists have in this session (spec 03 §3).

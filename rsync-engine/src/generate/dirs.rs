@@ -104,8 +104,13 @@ impl Generator<'_> {
         let existing = stat.filter(|_| !early);
         let wanted = self.attributes.wanted(&at.entry, existing.as_ref());
         let change = if existing.is_none() { ItemFlags::LOCAL_CHANGE } else { ItemFlags::default() };
-        let flags = item_flags(&at.entry, existing.as_ref(), &wanted, change, options);
-        self.itemize(&at, flags, None)?;
+        let flags = item_flags(&at.entry, existing.as_ref(), &wanted, change, options)
+            | self.extended_flags(&at, existing.as_ref(), &wanted);
+        // The answer to an item with extended attributes finds the directory made.
+        let answered = self.session.exchanges_xattrs(flags);
+        if !answered {
+            self.itemize(&at, flags, None)?;
+        }
         if options.dry_run {
             if stat.is_none() {
                 self.directories.imagined.insert(at.path.to_vec());
@@ -121,7 +126,7 @@ impl Generator<'_> {
             return Ok(());
         }
         self.set_directory_attributes(&at, existing.as_ref());
-        Ok(())
+        if answered { self.itemize(&at, flags, None) } else { Ok(()) }
     }
 
     fn make_directory(&mut self, at: &At<'_>) -> io::Result<()> {

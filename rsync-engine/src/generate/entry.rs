@@ -11,13 +11,11 @@ use rsync_proto::text::{
 };
 use rsync_proto::wire::Message as WireMessage;
 
-use super::judge::Wanted;
 use super::links::Admission;
 use super::run::Generator;
 use crate::EngineError;
 use crate::confine::Stat;
 use crate::destination::Destination;
-use crate::meta::{Step, Times};
 
 /// An entry of a list, with what the wire and people call it.
 #[derive(Clone, Copy)]
@@ -138,24 +136,6 @@ impl<'a> Generator<'a> {
         self.session.failed(Role::Generator, failure, error);
     }
 
-    /// Sets attributes of what is in place, reports what failed, and answers whether any changed.
-    pub(super) fn apply(&mut self, at: &At<'_>, current: &Stat, wanted: &Wanted, times: Times) -> bool {
-        let Some(destination) = self.destination else { return false };
-        let (dir_path, name) = destination.place_of(&at.entry);
-        let times = (times, &self.session.options);
-        let result = match self.dirs.dir(dir_path) {
-            Ok(dir) => self.attributes.apply(|| dir.pin(name), &at.entry, current, wanted, times),
-            Err(error) => Err((Step::Stat, error)),
-        };
-        match result {
-            Ok(changed) => changed,
-            Err((step, error)) => {
-                self.report(step.failure(self.full_path(at.path)), &error);
-                false
-            }
-        }
-    }
-
     /// Tells the sender (and through its echo our own log) about an item without content.
     pub(super) fn itemize(
         &mut self,
@@ -173,7 +153,7 @@ impl<'a> Generator<'a> {
             return Ok(());
         }
         let attributes = ItemAttributes { xname: xname.map(<[u8]>::to_vec), ..ItemAttributes::new(flags) };
-        self.send_item(at.index, &attributes)
+        self.send_item(at, &attributes)
     }
 
     /// Below protocol 29 items do not travel: this side says them itself.

@@ -97,7 +97,8 @@ impl Generator<'_> {
     fn keep_file(&mut self, at: &At<'_>, stat: &Stat) -> Result<(), EngineError> {
         let options = &self.session.options;
         let wanted = self.attributes.wanted(&at.entry, Some(stat));
-        let flags = item_flags(&at.entry, Some(stat), &wanted, ItemFlags::default(), options);
+        let flags = item_flags(&at.entry, Some(stat), &wanted, ItemFlags::default(), options)
+            | self.extended_flags(at, Some(stat), &wanted);
         if !options.dry_run {
             if let (Some(destination), Some(partial)) = (self.destination, &self.partial) {
                 let (dir, name) = destination.place_of(&at.entry);
@@ -134,7 +135,8 @@ impl Generator<'_> {
         } else {
             ItemFlags::TRANSFER
         };
-        let flags = item_flags(&at.entry, regular, &wanted, change, options);
+        let flags = item_flags(&at.entry, regular, &wanted, change, options)
+            | self.extended_flags(at, regular, &wanted);
         let appends = options.append != Append::Off && !self.in_redo && offer.basis == Basis::Destination;
         let (head, append_at) = self.head(at, &offer, appends);
         self.ledger.request(at.index, "generator")?;
@@ -144,7 +146,7 @@ impl Generator<'_> {
             .insert(at.index, Request { flags, basis: offer.basis, redo: self.in_redo, append_at });
         let basis =
             if offer.basis == Basis::Partial { WireBasis::PartialDir } else { WireBasis::Destination };
-        self.send_item(at.index, &ItemAttributes { basis, ..ItemAttributes::new(flags) })?;
+        self.send_item(at, &ItemAttributes { basis, ..ItemAttributes::new(flags) })?;
         if options.dry_run {
             return Ok(());
         }

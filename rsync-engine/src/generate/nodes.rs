@@ -32,7 +32,8 @@ impl Generator<'_> {
         let equal = stat.filter(|stat| self.is_equal_node(&at, stat));
         let wanted = self.attributes.wanted(&at.entry, equal.as_ref());
         if let Some(stat) = &equal {
-            let flags = item_flags(&at.entry, Some(stat), &wanted, ItemFlags::default(), options);
+            let flags = item_flags(&at.entry, Some(stat), &wanted, ItemFlags::default(), options)
+                | self.extended_flags(&at, Some(stat), &wanted);
             if !options.dry_run {
                 self.apply(&at, stat, &wanted, Times::Window);
             }
@@ -53,7 +54,8 @@ impl Generator<'_> {
             return self.drop_member(&at);
         }
         let change = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
-        let flags = item_flags(&at.entry, same_class.as_ref(), &wanted, change, options);
+        let flags = item_flags(&at.entry, same_class.as_ref(), &wanted, change, options)
+            | self.extended_flags(&at, same_class.as_ref(), &wanted);
         self.itemize(&at, flags, None)?;
         self.succeed(at.index)?;
         self.member_in_place(&at)

@@ -422,10 +422,11 @@ impl<'a> Generator<'a> {
     }
 
     /// Sends index and attributes of an item; what belongs to a transfer follows separately.
-    pub(super) fn send_item(&mut self, index: u32, attributes: &ItemAttributes) -> Result<(), EngineError> {
-        self.send_index(Ndx::Item(index))?;
+    pub(super) fn send_item(&mut self, at: &At<'_>, attributes: &ItemAttributes) -> Result<(), EngineError> {
+        self.send_index(Ndx::Item(at.index))?;
         let negotiated = &self.session.negotiated;
-        self.outbox.data(|out| attributes.encode(out, negotiated))
+        self.outbox.data(|out| attributes.encode(out, negotiated))?;
+        self.request_xattrs(at, attributes.flags)
     }
 
     /// A write that fails says little: the peer's own reason may still be on its way to the receiver.

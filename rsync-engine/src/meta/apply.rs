@@ -1,12 +1,13 @@
-//! Sets the attributes of one name, in the order that survives (spec 04 §8.1).
+//! Sets the attributes of one file, in the order that survives (spec 04 §8.1).
 
 use std::io;
 
 use rsync_proto::flist::{EntryFlags, EntryRef, Kind};
+use rsync_proto::meta::AclKind;
 use rsync_proto::options::TransferOptions;
 use rsync_proto::text::{Failure, Place};
 
-use super::Privilege;
+use super::{Privilege, WantedAcls};
 use crate::confine::{Pinned, Stat};
 use crate::generate::judge::{Time, Wanted, keeps_time, mtime, same_time};
 
@@ -44,6 +45,8 @@ pub(crate) enum Step {
     Group,
     /// The times.
     Times,
+    /// An ACL.
+    Acl(AclKind),
     /// The permissions.
     Permissions,
 }
@@ -56,13 +59,22 @@ impl Step {
             Self::Owner => Failure::Chown(place),
             Self::Group => Failure::Chgrp(place),
             Self::Times => Failure::SetTimes(place),
+            Self::Acl(AclKind::Access) => Failure::SetAcl(place.name, "ACL_TYPE_ACCESS"),
+            Self::Acl(AclKind::Default) => Failure::SetAcl(place.name, "ACL_TYPE_DEFAULT"),
             Self::Permissions => Failure::SetPermissions(place),
         }
     }
 }
 
-/// What could not be set, and why.
-pub(crate) type ApplyError = (Step, io::Error);
+/// A file, and what it shall become.
+pub(crate) struct Change<'a> {
+    pub(crate) entry: &'a EntryRef<'a>,
+    /// The file as it is.
+    pub(crate) current: &'a Stat,
+    pub(crate) wanted: &'a Wanted,
+    pub(crate) acls: WantedAcls,
+    pub(crate) times: Times,
+}
 
 impl Attributes {
     /// For the options and the process of this session.
@@ -102,70 +114,103 @@ impl Attributes {
         }
     }
 
-    /// Brings an entry's file, which is now as `current` says, to what is wanted; `pin` finds the file
-    /// if anything has to be done. Answers whether anything was changed.
-    ///
-    /// # Errors
-    /// The first step that failed; later ones were not tried.
-    pub(crate) fn apply<'p>(
-        &self,
-        pin: impl FnOnce() -> io::Result<Pinned<'p>>,
-        entry: &EntryRef<'_>,
-        current: &Stat,
-        wanted: &Wanted,
-        (times, options): (Times, &TransferOptions),
-    ) -> Result<bool, ApplyError> {
-        let uid = wanted.uid.filter(|&uid| uid != current.uid);
-        let gid = wanted.gid.filter(|&gid| gid != current.gid);
-        let (mtime, atime) = self.stale_times(entry, current, (times, options));
-        let chowns = uid.is_some() || gid.is_some();
-        let sets_times = mtime.is_some() || atime.is_some();
-        let has_mode = entry.kind() != Kind::Symlink;
-        if !(chowns || sets_times || has_mode && mode_differs(current, wanted)) {
-            return Ok(false);
-        }
-        let file = pin().map_err(|error| (Step::Stat, error))?;
-        let mut current = *current;
-        if chowns {
-            let step = if uid.is_some() { Step::Owner } else { Step::Group };
-            file.chown(uid, gid).map_err(|error| (step, error))?;
-            if current.mode & 0o6000 != 0 {
-                current = file.stat().map_err(|error| (Step::Stat, error))?;
-            }
-        }
-        if sets_times {
-            file.set_times(mtime, atime).map_err(|error| (Step::Times, error))?;
-        }
-        if has_mode && mode_differs(&current, wanted) {
-            file.chmod(wanted.mode).map_err(|error| (Step::Permissions, error))?;
-        }
-        Ok(true)
+    /// Whether anything but an ACL or an extended attribute would have to be changed.
+    pub(crate) fn differ(&self, change: &Change<'_>, options: &TransferOptions) -> bool {
+        let Change { entry, current, wanted, .. } = change;
+        let permissions = entry.kind() != Kind::Symlink && (current.mode ^ wanted.mode) & 0o7777 != 0;
+        let (mtime, atime) = self.times(change, options);
+        permissions
+            || mtime.is_some()
+            || atime.is_some()
+            || wanted.uid.is_some_and(|uid| uid != current.uid)
+            || wanted.gid.is_some_and(|gid| gid != current.gid)
     }
 
-    /// The times that have to be set: modification and access.
-    fn stale_times(
+    /// Brings `file` to what is wanted, and answers whether anything was changed. `set_xattrs` is
+    /// called at its place in the order: owners clear some attributes, and permissions may prevent
+    /// setting them; it answers the same.
+    ///
+    /// A failed owner or time ends the work on the file, a failed ACL does not.
+    pub(crate) fn apply(
         &self,
-        entry: &EntryRef<'_>,
-        current: &Stat,
-        (times, options): (Times, &TransferOptions),
-    ) -> (Option<Time>, Option<Time>) {
-        let equal = |now, then| match times {
+        file: &Pinned<'_>,
+        change: &Change<'_>,
+        options: &TransferOptions,
+        set_xattrs: impl FnOnce(&Pinned<'_>) -> bool,
+        report: &mut dyn FnMut(Step, io::Error),
+    ) -> bool {
+        let Change { entry, current, wanted, acls, .. } = change;
+        let mut mode = current.mode;
+        let mut changed = false;
+        let uid = wanted.uid.filter(|&uid| uid != current.uid);
+        let gid = wanted.gid.filter(|&gid| gid != current.gid);
+        if uid.is_some() || gid.is_some() {
+            let step = if uid.is_some() { Step::Owner } else { Step::Group };
+            if let Err(error) = file.chown(uid, gid) {
+                report(step, error);
+                return changed;
+            }
+            changed = true;
+            if mode & 0o6000 != 0 && !refresh(file, &mut mode, report) {
+                return changed;
+            }
+        }
+        changed |= set_xattrs(file);
+        let (mtime, atime) = self.times(change, options);
+        if mtime.is_some() || atime.is_some() {
+            if let Err(error) = file.set_times(mtime, atime) {
+                report(Step::Times, error);
+                return changed;
+            }
+            changed = true;
+        }
+        match acls.apply(file, mode, wanted.mode) {
+            Ok(false) => {}
+            Ok(true) => {
+                changed = true;
+                if !refresh(file, &mut mode, report) {
+                    return changed;
+                }
+            }
+            Err((kind, error)) => report(Step::Acl(kind), error),
+        }
+        if entry.kind() != Kind::Symlink && (mode ^ wanted.mode) & 0o7777 != 0 {
+            match file.chmod(wanted.mode) {
+                Ok(()) => changed = true,
+                Err(error) => report(Step::Permissions, error),
+            }
+        }
+        changed
+    }
+
+    /// The modification and access times to set.
+    fn times(&self, change: &Change<'_>, options: &TransferOptions) -> (Option<Time>, Option<Time>) {
+        let Change { entry, current, .. } = change;
+        let equal = |now, then| match change.times {
             Times::Window => same_time(self.window, now, then),
             Times::Exact => now == then,
             Times::Keep => true,
         };
-        let listed = Some(mtime(entry)).filter(|_| keeps_time(entry, options));
+        let listed = Some(mtime(entry));
+        let listed = listed.filter(|&mtime| keeps_time(entry, options) && !equal(current.mtime, mtime));
         let atime =
             entry.atime().filter(|_| self.atimes && entry.kind() != Kind::Dir).map(|atime| (atime, 0));
-        (
-            listed.filter(|&listed| !equal(current.mtime, listed)),
-            atime.filter(|&atime| !equal(current.atime, atime)),
-        )
+        (listed, atime.filter(|&atime| !equal(current.atime, atime)))
     }
 }
 
-fn mode_differs(current: &Stat, wanted: &Wanted) -> bool {
-    (current.mode ^ wanted.mode) & 0o7777 != 0
+/// Looks at the permissions again.
+fn refresh(file: &Pinned<'_>, mode: &mut u32, report: &mut dyn FnMut(Step, io::Error)) -> bool {
+    match file.stat() {
+        Ok(stat) => {
+            *mode = stat.mode;
+            true
+        }
+        Err(error) => {
+            report(Step::Stat, error);
+            false
+        }
+    }
 }
 
 /// `--executability`: the x bits follow the r bits if the sender's file has any (spec 04 §5.1).

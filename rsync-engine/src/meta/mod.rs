@@ -1,12 +1,20 @@
 //! Attributes of files on this side: who may set what, and setting it (spec 04 §5 to §8).
 
+mod acl;
 mod apply;
 mod ids;
 mod owners;
 mod privilege;
+mod received;
+mod xattr;
 
-pub(crate) use apply::{Attributes, Step, Times};
+pub(crate) use acl::{
+    ACCESS as ACCESS_ACL, DEFAULT as DEFAULT_ACL, WantedAcls, access as access_acl, default as default_acl,
+};
+pub(crate) use apply::{Attributes, Change, Step, Times};
 pub(crate) use ids::LocalIds;
 pub use owners::SystemOwners;
 pub(crate) use privilege::Privilege;
 pub use privilege::mode_change;
+pub(crate) use received::ReceivedAttributes;
+pub(crate) use xattr::{XattrProblem, XattrRules, apply as apply_xattrs};

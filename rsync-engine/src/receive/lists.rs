@@ -7,6 +7,7 @@ use rsync_proto::flist::{
 use rsync_proto::meta::Chmod;
 use rsync_proto::text::Event;
 
+use super::shared::Shared;
 use crate::inbox::{Inbox, MessageSink};
 use crate::meta::{LocalIds, Privilege};
 use crate::{EngineError, Session};
@@ -17,6 +18,7 @@ const REPORT_EVERY: u64 = 100;
 /// The file list side of a receiver.
 pub(super) struct ListReader<'a> {
     session: &'a Session,
+    shared: &'a Shared,
     columns: Columns,
     decoder: FileListDecoder,
     ids: LocalIds,
@@ -28,11 +30,14 @@ impl<'a> ListReader<'a> {
     /// `guard` refuses names that were not requested; servers have none.
     pub(super) fn new(
         session: &'a Session,
+        shared: &'a Shared,
         guard: Option<Box<dyn NameGuard + Send>>,
     ) -> Result<Self, EngineError> {
         let options = &session.options;
         let columns = session.columns();
-        let decoder = FileListDecoder::new(&session.negotiated, columns.clone());
+        let rules = shared.xattr_rules.clone();
+        let decoder = FileListDecoder::new(&session.negotiated, columns.clone())
+            .naming_xattrs(Box::new(move |name| rules.received(name)));
         let decoder = match guard {
             Some(guard) => decoder.guarded(guard),
             None => decoder,
@@ -41,7 +46,7 @@ impl<'a> ListReader<'a> {
         let umask = privilege.umask;
         let mut chmod = Chmod::default();
         options.chmod.iter().try_for_each(|text| chmod.append(text))?;
-        Ok(Self { session, columns, decoder, ids: LocalIds::new(session, privilege)?, chmod, umask })
+        Ok(Self { session, shared, columns, decoder, ids: LocalIds::new(session, privilege)?, chmod, umask })
     }
 
     /// Reads one list to its end.
@@ -88,7 +93,12 @@ impl<'a> ListReader<'a> {
             session.events.emit(Event::FileListFinished { entries });
         }
         let names = &self.decoder.names;
-        list.map_owners(|uid, gid| self.ids.map(names, uid, gid));
+        let ids = &mut self.ids;
+        list.map_owners(|uid, gid| ids.map(names, uid, gid));
+        self.shared.received.take(&self.decoder, |name| match name.is_group {
+            true => ids.map(names, 0, name.id).1,
+            false => ids.map(names, name.id, 0).0,
+        });
         if !self.chmod.is_empty() {
             list.map_modes(|mode| self.chmod.apply(mode, self.umask));
         }

@@ -8,7 +8,9 @@ mod run;
 pub(crate) mod shared;
 mod target;
 
-use rsync_proto::filter::{Dialect, Filters, ReceivedRules, RequestForwarder, RuleFiles, list_is_sent};
+use std::sync::Arc;
+
+use rsync_proto::filter::{Dialect, Filters, ReceivedRules, RequestForwarder, RuleFiles, Side, list_is_sent};
 use rsync_proto::flist::NameGuard;
 use rsync_proto::options::{FilesFrom, RemoveSource};
 use rsync_proto::phase::FinalStatistics;
@@ -17,6 +19,7 @@ use rsync_proto::wire::{Legal, Message};
 
 use crate::generate::{Deleter, Ended, Generator};
 use crate::inbox::{Inbox, MessageSink};
+use crate::meta::XattrRules;
 use crate::outbox::Outbox;
 use crate::{Connection, EngineError, Session};
 use run::Receiver;
@@ -91,7 +94,8 @@ pub fn receive(
     if session.options.cvs_exclude {
         filters.add_cvs_after_exchange(&session.negotiated, session.server);
     }
-    let (shared, notices) = Shared::new();
+    let xattr_rules = XattrRules::new(&session.options, &Arc::new(filters.clone()), Side::Receiver);
+    let (shared, notices) = Shared::new(xattr_rules);
     let receiver = Receiver::new(session, &shared, inbox, guard)?;
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| receiver.run());

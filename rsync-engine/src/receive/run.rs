@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use rsync_proto::delta::TokenDecoder;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::flist::{EntryRef, FileList, Kind, NameGuard, Segment};
+use rsync_proto::meta::{XattrAnswer, XattrAnswerReader, XattrError};
 use rsync_proto::phase::{
     Answers, Event as PhaseEvent, FinalStatistics, ItemAttributes, ItemFlags, ItemRules, decode_delete_stats,
 };
@@ -19,6 +20,9 @@ use super::target::{self, Target};
 use crate::generate::facts;
 use crate::inbox::{Inbox, MessageSink};
 use crate::{EngineError, Session};
+
+/// Longest value of an extended attribute that Linux has, in bytes.
+const LONGEST_XATTR: usize = 64 << 10;
 
 /// The reading half of the receiving side.
 pub(crate) struct Receiver<'a> {
@@ -64,7 +68,7 @@ impl<'a> Receiver<'a> {
             shared,
             inbox,
             peer: Peer { session, shared },
-            lists: ListReader::new(session, guard)?,
+            lists: ListReader::new(session, shared, guard)?,
             files: FileList::new(negotiated.incremental_recursion()),
             ndx: NdxDecoder::new(negotiated.is_modern()),
             answers: Answers::new(negotiated),
@@ -203,7 +207,17 @@ impl<'a> Receiver<'a> {
     }
 }
 
-impl Receiver<'_> {
+/// The writing side, made when the destination is known.
+fn target_of<'t, 'a>(
+    target: &'t mut Option<Target<'a>>,
+    session: &'a Session,
+    shared: &'a Shared,
+) -> Result<&'t mut Target<'a>, EngineError> {
+    let destination = shared.destination().ok_or(EngineError::ReceiverGone)?;
+    Ok(target.get_or_insert_with(|| Target::new(session, shared, destination)))
+}
+
+impl<'a> Receiver<'a> {
     /// An item: the sender's echo of what the generator sent (spec 02 §5).
     fn item(&mut self, index: u32) -> Result<(), EngineError> {
         let session = self.session;
@@ -225,10 +239,18 @@ impl Receiver<'_> {
         };
         attributes.check(index, rules)?;
         let path = entry.path();
+        let takes_xattrs = session.exchanges_xattrs(attributes.flags);
+        if takes_xattrs {
+            self.xattr_values(&entry, &path)?;
+        }
         if attributes.flags.contains(ItemFlags::IS_NEW) {
             self.outcome.created.add(EntryKind::from_mode(entry.mode()));
         }
         if !attributes.flags.contains(ItemFlags::TRANSFER) {
+            let linked = attributes.flags.contains(ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE);
+            if takes_xattrs && !linked {
+                self.target()?.set_xattrs(entry);
+            }
             self.emit(entry, &path, &attributes, Stage::Done, None);
             return Ok(());
         }
@@ -246,14 +268,11 @@ impl Receiver<'_> {
             self.shared.finished(index);
             return Ok(());
         }
-        let Some(destination) = self.shared.destination() else {
-            return Err(EngineError::ReceiverGone);
-        };
         self.emit(entry, &path, &attributes, Stage::Begins, None);
         counters.transferred_files.fetch_add(1, Ordering::Relaxed);
         counters.transferred_size.fetch_add(entry.size(), Ordering::Relaxed);
         let progress = self.progress(&list, entry);
-        let target = self.target.get_or_insert_with(|| Target::new(session, destination));
+        let target = target_of(&mut self.target, session, self.shared)?;
         let (outcome, digest) = target.receive(
             &list,
             entry,
@@ -274,6 +293,63 @@ impl Receiver<'_> {
         };
         self.shared.notify(notice);
         Ok(())
+    }
+
+    fn target(&mut self) -> Result<&mut Target<'a>, EngineError> {
+        target_of(&mut self.target, self.session, self.shared)
+    }
+
+    /// Reads the values of extended attributes that come with an item (spec 04 §3.3). Values that no
+    /// file can have are dropped.
+    fn xattr_values(&mut self, entry: &EntryRef<'_>, path: &[u8]) -> Result<(), EngineError> {
+        enum Piece {
+            Head(u32, u32),
+            Bytes,
+            End,
+        }
+        let mut reader = XattrAnswerReader::default();
+        let mut value = Vec::new();
+        let mut awaited = None;
+        loop {
+            let piece = self.inbox.decode(&mut self.peer, |input| {
+                reader.next(input, path).map(|piece| match piece {
+                    XattrAnswer::Value { number, len } => Piece::Head(number, len),
+                    XattrAnswer::Bytes(bytes) => {
+                        if value.len() <= LONGEST_XATTR {
+                            value.extend_from_slice(bytes);
+                        }
+                        Piece::Bytes
+                    }
+                    XattrAnswer::End => Piece::End,
+                })
+            })?;
+            let next = match piece {
+                Piece::Bytes => continue,
+                Piece::Head(number, len) => Some((number, len)),
+                Piece::End => None,
+            };
+            if let Some((number, len)) = std::mem::replace(&mut awaited, next) {
+                let value = std::mem::take(&mut value);
+                let usable = value.len() == len as usize && value.len() <= LONGEST_XATTR;
+                self.learn_xattr(entry, path, number, usable.then_some(value))?;
+            }
+            if awaited.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn learn_xattr(
+        &self,
+        entry: &EntryRef<'_>,
+        path: &[u8],
+        number: u32,
+        value: Option<Vec<u8>>,
+    ) -> Result<(), EngineError> {
+        if self.shared.received.learn(entry, number, value) {
+            return Ok(());
+        }
+        Err(XattrError::UnknownNumber { number: number.into(), file: path.into() }.into())
     }
 
     /// Progress at the start of a file.

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rsync_proto::flist::Segment;
+use rsync_proto::flist::{EntryRef, Segment};
+use rsync_proto::options::TransferOptions;
 use rsync_proto::phase::{Event, ItemFlags};
 
 use crate::EngineError;
 use crate::destination::Destination;
+use crate::meta::{ReceivedAttributes, WantedAcls, XattrRules};
 
 /// What the generator offered for a transfer; the sender's echo can only confirm it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,10 @@ pub(crate) enum Notice {
 pub(crate) struct Shared {
     /// Transfers requested and not answered.
     pub(crate) requests: Requests,
+    /// The ACLs and extended attributes of the lists.
+    pub(crate) received: ReceivedAttributes,
+    /// Which extended attributes take part.
+    pub(crate) xattr_rules: XattrRules,
     destination: OnceLock<Destination>,
     empty: AtomicBool,
     notices: Mutex<mpsc::Sender<Notice>>,
@@ -99,10 +105,12 @@ const FINISHED_AT_ONCE: usize = 64;
 
 impl Shared {
     /// Makes the shared state and the generator's end of the queue.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Notice>) {
+    pub(crate) fn new(xattr_rules: XattrRules) -> (Self, mpsc::Receiver<Notice>) {
         let (sender, receiver) = mpsc::channel();
         let shared = Self {
             requests: Requests::default(),
+            received: ReceivedAttributes::default(),
+            xattr_rules,
             destination: OnceLock::new(),
             empty: AtomicBool::new(false),
             notices: Mutex::new(sender),
@@ -151,6 +159,11 @@ impl Shared {
     /// Fixes the destination, before anything is requested.
     pub(crate) fn set_destination(&self, destination: Destination) -> &Destination {
         self.destination.get_or_init(|| destination)
+    }
+
+    /// The ACLs that an entry shall have, if they are kept.
+    pub(crate) fn acls(&self, entry: &EntryRef<'_>, options: &TransferOptions) -> WantedAcls {
+        if options.acls { self.received.acls(entry) } else { WantedAcls::default() }
     }
 
     /// The destination, once it is known.

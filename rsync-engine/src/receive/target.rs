@@ -13,11 +13,11 @@ use rsync_proto::text::{Failure, Kept, Message, Place, Progress, Role};
 
 use super::file::{Assembly, Received};
 use super::output::FileOutput;
-use super::shared::{Basis, Request};
-use crate::confine::{Dir, DirStack, Pinned, Stat, stat_fd};
+use super::shared::{Basis, Request, Shared};
+use crate::confine::{Dir, DirStack, Pinned, Stat};
 use crate::destination::Destination;
 use crate::inbox::{Inbox, MessageSink};
-use crate::meta::{Attributes, Times};
+use crate::meta::{Attributes, Change, Step, Times, XattrProblem, apply_xattrs};
 use crate::partial::PartialDir;
 use crate::{EngineError, Session};
 
@@ -37,6 +37,7 @@ pub(super) enum Outcome {
 /// The writing side of a receiver, once the destination is known.
 pub(super) struct Target<'a> {
     session: &'a Session,
+    shared: &'a Shared,
     destination: &'a Destination,
     dirs: DirStack,
     attributes: Attributes,
@@ -56,9 +57,10 @@ struct Draft {
 
 impl<'a> Target<'a> {
     /// Writes beneath `destination`.
-    pub(super) fn new(session: &'a Session, destination: &'a Destination) -> Self {
+    pub(super) fn new(session: &'a Session, shared: &'a Shared, destination: &'a Destination) -> Self {
         Self {
             session,
+            shared,
             destination,
             dirs: DirStack::new(Arc::clone(&destination.root)),
             attributes: Attributes::new(&session.options),
@@ -134,6 +136,8 @@ impl<'a> Target<'a> {
         let received = assembly.receive(inbox, sink, tokens);
         let finish = Finish {
             session,
+            shared: self.shared,
+            basis: basis.as_ref(),
             attributes: &self.attributes,
             partial,
             dir,
@@ -161,6 +165,19 @@ impl<'a> Target<'a> {
                 Ok((outcome, Some(digest)))
             }
             Ok(_) => Ok((finish.unverified(draft), None)),
+        }
+    }
+
+    /// Sets the extended attributes of an entry that is in place (spec 04 §3.3).
+    pub(super) fn set_xattrs(&mut self, entry: EntryRef<'_>) {
+        let path = entry.path();
+        let place = Place::new(&self.destination.path, &path);
+        let (dir, name) = self.destination.place_of(&entry);
+        match self.dirs.dir(dir).and_then(|dir| dir.pin(name)) {
+            Ok(file) => {
+                set_xattrs(self.session, self.shared, entry, place, &file, None);
+            }
+            Err(error) => self.session.failed(Role::Receiver, Failure::Stat(place), &error),
         }
     }
 
@@ -227,6 +244,9 @@ impl Draft {
 /// Everything that finishing one file needs.
 struct Finish<'f> {
     session: &'f Session,
+    shared: &'f Shared,
+    /// The file that block tokens, and attributes that did not travel, came from.
+    basis: Option<&'f File>,
     attributes: &'f Attributes,
     partial: Option<&'f PartialDir>,
     dir: &'f Dir,
@@ -353,18 +373,50 @@ impl Finish<'_> {
     }
 
     fn set_attributes(&self, draft: &Draft, times: Times) {
-        let file = draft.output.file();
-        let current = match stat_fd(file) {
+        let options = &self.session.options;
+        let file = Pinned::of(draft.output.file());
+        let current = &match file.stat() {
             Ok(current) => current,
             Err(error) => {
                 return self.session.failed(Role::Receiver, Failure::Fstat(self.place), &error);
             }
         };
-        let wanted = self.attributes.wanted(&self.entry, self.existing.as_ref());
-        let times = (times, &self.session.options);
-        let pin = || Ok(Pinned::of(file));
-        if let Err((step, error)) = self.attributes.apply(pin, &self.entry, &current, &wanted, times) {
-            self.session.failed(Role::Receiver, step.failure(self.place), &error);
-        }
+        let wanted = &self.attributes.wanted(&self.entry, self.existing.as_ref());
+        let acls = self.shared.acls(&self.entry, options);
+        let change = Change { entry: &self.entry, current, wanted, acls, times };
+        let set_xattrs = |file: &Pinned<'_>| {
+            let basis = self.basis.map(Pinned::of);
+            set_xattrs(self.session, self.shared, self.entry, self.place, file, basis.as_ref())
+        };
+        let mut report =
+            |step: Step, error| self.session.failed(Role::Receiver, step.failure(self.place), &error);
+        self.attributes.apply(&file, &change, options, set_xattrs, &mut report);
     }
+}
+
+/// Gives a file the extended attributes of its entry; answers whether any changed.
+fn set_xattrs(
+    session: &Session,
+    shared: &Shared,
+    entry: EntryRef<'_>,
+    place: Place<'_>,
+    file: &Pinned<'_>,
+    basis: Option<&Pinned<'_>>,
+) -> bool {
+    if session.options.xattrs == 0 {
+        return false;
+    }
+    let Some(wanted) = shared.received.xattrs(&entry) else { return false };
+    let path = [place.root, b"/", place.name].concat();
+    let mut report = |problem: XattrProblem<'_>| match problem {
+        XattrProblem::Read(error) => session.failed(Role::Receiver, Failure::Stat(place), &error),
+        XattrProblem::Set(name, error) => {
+            session.failed(Role::Receiver, Failure::SetXattr(&path, name), &error);
+        }
+        XattrProblem::Remove(name, error) => {
+            session.failed(Role::Receiver, Failure::RemoveXattr(&path, name), &error);
+        }
+        XattrProblem::Missing(name) => session.say(Message::MissingXattrValue(name, place.name)),
+    };
+    apply_xattrs(&shared.xattr_rules, file, basis, &wanted, &mut report)
 }

@@ -10,6 +10,7 @@ use rsync_proto::sum::Digest;
 use rsync_proto::text::{Event, Failure, Message, Place, Role, Severity, SystemFailure};
 use rustix::io::Errno;
 
+use super::attributes::follows_links;
 use super::links::is_unsafe;
 use crate::confine::Stat;
 use crate::session::Session;
@@ -66,8 +67,7 @@ impl Examiner {
 
     /// Whether a link may stand for what it leads to.
     pub(super) fn follows_links(&self) -> bool {
-        let options = &self.session.options;
-        options.copy_links || options.copy_unsafe_links || options.copy_dirlinks
+        follows_links(&self.session.options)
     }
 
     /// Looks at a name, following links as the options say; `None` after an error was reported.

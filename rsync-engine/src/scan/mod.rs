@@ -5,6 +5,7 @@
 //! their order on the wire) and come back as a sorted [`Segment`](rsync_proto::flist::Segment).
 
 mod args;
+mod attributes;
 mod facts;
 mod files;
 mod links;
@@ -16,5 +17,6 @@ mod tests;
 mod walk;
 
 pub use args::{ArgForm, DotDotInName, SourceArg};
+pub(crate) use attributes::{AttributeSource, SentTables, SourceAttributes, follows_links};
 pub use facts::{ChangeMode, ReadAttributes};
 pub use lists::{ListSink, Scan, ScanRequest, ScannedList, wants_more};

@@ -122,10 +122,7 @@ impl<'a> Reader<'a> {
         let attributes =
             self.inbox.decode(&mut self.mail, |input| ItemAttributes::decode(input, negotiated))?;
         let flags = attributes.flags;
-        let is_shortcut = negotiated.xattr_hard_link_optimization()
-            && flags.contains(ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE);
-        let exchanges_xattrs =
-            options.xattrs > 0 && !options.dry_run && flags.contains(ItemFlags::REPORT_XATTR) && !is_shortcut;
+        let exchanges_xattrs = self.mail.session.exchanges_xattrs(flags);
         let xattrs = exchanges_xattrs.then(|| self.wanted_xattrs()).transpose()?;
         let has_sums = flags.contains(ItemFlags::TRANSFER) && !options.dry_run;
         let sums = has_sums.then(|| self.sums(index)).transpose()?;

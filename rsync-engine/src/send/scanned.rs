@@ -4,13 +4,17 @@ use std::io;
 use std::sync::Arc;
 
 use rsync_proto::exit::IoErrorFlags;
+use rsync_proto::filter::Side;
 use rsync_proto::flist::{Entry, EntryRef, FileListEncoder, OwnerNames, Segment};
-use rsync_proto::meta::{MAX_XATTR_VALUE, XattrRequests, put_xattr_answer, put_xattr_end};
+use rsync_proto::meta::{MAX_XATTR_VALUE, XattrError, XattrRequests, put_xattr_answer, put_xattr_end};
 use rsync_proto::text::{Event, Place, Severity};
 use rsync_proto::wire::Cursor;
 
 use super::lists::{ListWire, Lists};
-use crate::scan::{ListSink, Scan, ScanRequest, ScannedList};
+use crate::meta::XattrRules;
+use crate::scan::{
+    AttributeSource, ListSink, Scan, ScanRequest, ScannedList, SentTables, SourceAttributes, follows_links,
+};
 use crate::tree::{ReadAt, Tree, TreeDir};
 use crate::{EngineError, Session};
 
@@ -22,6 +26,8 @@ pub struct ScannedLists {
     session: Arc<Session>,
     scan: Scan,
     encoder: FileListEncoder,
+    /// What the entries of the encoder refer to.
+    tables: SentTables,
     module: Option<Vec<u8>>,
     /// Names forwarded by the peer, the next one last.
     names: Option<Vec<Vec<u8>>>,
@@ -38,7 +44,7 @@ impl ScannedLists {
     pub fn new(
         session: Arc<Session>,
         tree: Arc<dyn Tree>,
-        request: ScanRequest,
+        mut request: ScanRequest,
         names: Option<Vec<Vec<u8>>>,
         owners: Box<dyn OwnerNames + Send>,
     ) -> Self {
@@ -49,11 +55,18 @@ impl ScannedLists {
             names.reverse();
             names
         });
+        let tables = SentTables::default();
+        if request.attributes.is_none() {
+            let rules = XattrRules::new(&session.options, &Arc::new(request.filters.clone()), Side::Sender);
+            let attributes = SourceAttributes::new(&session.options, rules, tables.clone());
+            request.attributes = attributes.map(|attributes| Box::new(attributes) as _);
+        }
         let scan = Scan::new(Arc::clone(&session), tree, request);
         Self {
             session,
             scan,
             encoder,
+            tables,
             module,
             names,
             next_start,
@@ -78,13 +91,14 @@ impl ScannedLists {
 /// Encodes entries; with a wire it sends them in pieces.
 struct Encoding<'a, 'w> {
     encoder: &'a mut FileListEncoder,
+    tables: &'a SentTables,
     bytes: Vec<u8>,
     wire: Option<&'a mut ListWire<'w>>,
 }
 
 impl ListSink for Encoding<'_, '_> {
     fn entry(&mut self, _: u32, entry: &Entry) -> Result<(), EngineError> {
-        self.encoder.put(&mut self.bytes, entry);
+        self.tables.lend(self.encoder, |encoder| encoder.put(&mut self.bytes, entry));
         if let Some(wire) = self.wire.as_mut().filter(|_| self.bytes.len() >= PIECE) {
             wire.put(&self.bytes)?;
             self.bytes.clear();
@@ -96,7 +110,12 @@ impl ListSink for Encoding<'_, '_> {
 impl Lists for ScannedLists {
     fn first(&mut self, wire: &mut ListWire<'_>) -> Result<Arc<Segment>, EngineError> {
         self.encoder.begin(self.next_start);
-        let mut sink = Encoding { encoder: &mut self.encoder, bytes: Vec::new(), wire: Some(wire) };
+        let mut sink = Encoding {
+            encoder: &mut self.encoder,
+            tables: &self.tables,
+            bytes: Vec::new(),
+            wire: Some(wire),
+        };
         let names = &mut self.names;
         let scanned = match names {
             Some(names) => {
@@ -117,7 +136,8 @@ impl Lists for ScannedLists {
 
     fn next(&mut self, wire: &mut ListWire<'_>) -> Result<Option<Arc<Segment>>, EngineError> {
         self.encoder.begin(self.next_start);
-        let mut sink = Encoding { encoder: &mut self.encoder, bytes: Vec::new(), wire: None };
+        let mut sink =
+            Encoding { encoder: &mut self.encoder, tables: &self.tables, bytes: Vec::new(), wire: None };
         let scanned = self.scan.next(&mut sink)?;
         let mut bytes = sink.bytes;
         let Some(ScannedList { parent, segment, io_error }) = scanned else { return Ok(None) };
@@ -156,20 +176,28 @@ impl Lists for ScannedLists {
         out: &mut Vec<u8>,
     ) -> Result<(), EngineError> {
         let list = entry.xattrs().unwrap_or(u32::MAX);
-        let table = &self.encoder.xattrs;
-        let wanted = self.requests.read(&mut Cursor::new(request), table, list, &entry.path())?;
-        let Some(attributes) = table.get(list).filter(|_| !wanted.is_empty()).map(Arc::clone) else {
+        let requests = &mut self.requests;
+        let (wanted, attributes) = self.tables.lend(&mut self.encoder, |encoder| {
+            let table = &encoder.xattrs;
+            let wanted = requests.read(&mut Cursor::new(request), table, list, &entry.path())?;
+            Ok::<_, XattrError>((wanted, table.get(list).map(Arc::clone)))
+        })?;
+        let Some(attributes) = attributes.filter(|_| !wanted.is_empty()) else {
             put_xattr_end(out);
             return Ok(());
         };
         let dir = self.dir_of(entry);
+        let follows = follows_links(&self.session.options);
+        let source = dir
+            .as_ref()
+            .ok()
+            .and_then(|dir| AttributeSource::of(&**dir, entry.name(), entry.kind(), follows).ok());
         let mut previous = 0;
         for number in wanted {
             let Some(attribute) = attributes.get(number as usize - 1) else { continue };
-            let value = dir
+            let value = source
                 .as_ref()
-                .ok()
-                .and_then(|dir| dir.xattr(entry.name(), &attribute.local).ok().flatten())
+                .and_then(|source| source.xattr(&attribute.local).ok().flatten())
                 .filter(|value| value.len() <= MAX_XATTR_VALUE as usize)
                 .unwrap_or_else(|| {
                     self.unread(&attribute.local, entry);

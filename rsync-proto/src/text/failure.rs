@@ -116,6 +116,8 @@ pub enum Failure<'a> {
     KeepBackup(Place<'a>, &'a [u8]),
     /// A directory for backups cannot be made.
     MakeBackupDir(&'a [u8]),
+    /// The ACL of this file and kind (`ACL_TYPE_ACCESS`, `ACL_TYPE_DEFAULT`) cannot be set.
+    SetAcl(&'a [u8], &'static str),
     /// An extended attribute of this path (first) with this name (second) cannot be set.
     SetXattr(&'a [u8], &'a [u8]),
     /// An extended attribute of this path (first) with this name (second) cannot be removed.
@@ -195,6 +197,9 @@ impl Failure<'_> {
             Self::Stat(place) => around(out, "stat ", place, " failed"),
             Self::KeepBackup(place, backup) => around_to(out, "keep_backup failed: ", place, backup),
             Self::MakeBackupDir(dir) => append(out, &[b"backup mkdir ", dir, b" failed"]),
+            Self::SetAcl(name, kind) => {
+                append(out, &[b"set_acl: xacl_set(", name, b", ", kind.as_bytes(), b")"]);
+            }
             Self::SetXattr(path, name) => {
                 append(out, &[b"rsync_xal_set: fsetxattr(\"", path, b"\",\"", name, b"\") failed"]);
             }
