@@ -61,22 +61,66 @@ impl ReceivedAttributes {
         self.with_xattrs(entry, |list| list.clone())
     }
 
-    /// Takes a value that was asked for, or `None` if it is unusable; answers whether it was awaited.
+    /// Takes a value, or `None` if it is unusable; answers whether it was asked for and not answered.
+    /// It may be known meanwhile from a file with the same list.
     pub(crate) fn learn(&self, entry: &EntryRef<'_>, number: u32, value: Option<Vec<u8>>) -> bool {
-        let learnt = self.with_xattrs(entry, |list| match list.awaited(number) {
-            Some(item) if item.requested => {
-                if let Some(value) = value {
-                    item.value = XattrValue::Known(value);
-                }
-                true
-            }
-            _ => false,
-        });
-        learnt.unwrap_or(false)
+        self.with_xattrs(entry, |list| learn(list, number, value)).unwrap_or(false)
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
         // Every change of the tables is complete in itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn learn(list: &mut ReceivedXattrs, number: u32, value: Option<Vec<u8>>) -> bool {
+    let Some(item) = list.items.iter_mut().find(|item| item.number == number && item.requested) else {
+        return false;
+    };
+    if let Some(value) = value {
+        item.value = XattrValue::Known(value);
+        item.requested = false;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use rsync_proto::meta::ReceivedXattr;
+
+    use super::*;
+
+    fn list() -> ReceivedXattrs {
+        let value = XattrValue::abbreviated(vec![7; 40]);
+        ReceivedXattrs {
+            items: vec![ReceivedXattr { name: b"user.a".to_vec(), number: 1, value, requested: false }],
+        }
+    }
+
+    #[test]
+    fn only_values_that_were_asked_for_are_taken_and_only_once() {
+        let mut list = list();
+        assert!(!learn(&mut list, 1, Some(vec![7; 40])), "nobody asked");
+        assert_eq!(list.take_wanted(&[]), [1]);
+        assert!(!learn(&mut list, 2, Some(Vec::new())));
+        assert!(learn(&mut list, 1, Some(vec![7; 40])));
+        assert!(!learn(&mut list, 1, Some(vec![8; 40])), "answered already");
+        assert_eq!(list.items[0].value, XattrValue::Known(vec![7; 40]));
+    }
+
+    #[test]
+    fn an_answer_is_welcome_although_another_file_told_the_value_meanwhile() {
+        let mut list = list();
+        assert_eq!(list.take_wanted(&[]), [1]);
+        assert!(list.take_wanted(&[(b"user.a".to_vec(), vec![7; 40])]).is_empty());
+        assert!(learn(&mut list, 1, Some(vec![7; 40])));
+    }
+
+    #[test]
+    fn an_unusable_value_is_not_asked_for_again() {
+        let mut list = list();
+        assert_eq!(list.take_wanted(&[]), [1]);
+        assert!(learn(&mut list, 1, None));
+        assert!(list.take_wanted(&[]).is_empty(), "a sender ends the session when asked twice");
     }
 }
