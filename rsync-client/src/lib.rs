@@ -1,17 +1,43 @@
 //! An rsync client as a library: it reaches daemons and remote shells, logs in, lists and transfers.
 //!
-//! ```no_run
+//! ```
 //! use rsync_client::{Client, ClientEnvironment};
 //! use rsync_proto::options::TransferOptions;
 //!
-//! # fn main() -> Result<(), rsync_client::ClientError> {
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let work = tempfile::tempdir()?;
+//! # let (files, settings) = (work.path().join("files"), work.path().join("rsyncd.conf"));
+//! # std::fs::create_dir(&files)?;
+//! # std::fs::write(files.join("hello.txt"), "hello\n")?;
+//! # let module = format!("use chroot = no\nuid = 0\ngid = 0\n[pub]\npath = {}\n", files.display());
+//! # std::fs::write(&settings, module + "comment = a module\n")?;
+//! # let runtime = tokio::runtime::Runtime::new()?;
+//! # let inside = runtime.enter();
+//! # let log = rsync_daemon::LogTarget::Nothing;
+//! # let daemon = rsync_daemon::Daemon::from_file(settings).address("127.0.0.1").port(0).log(log).bind()?;
+//! # let address = daemon.local_addresses()[0];
+//! # runtime.spawn(daemon.run(std::future::pending()));
+//! # drop(inside);
+//! # let destination = work.path().join("mirror");
+//! # let daemon = format!("rsync://{address}");
 //! let client = Client::builder()
 //!     .options(TransferOptions::archive())
 //!     .environment(ClientEnvironment::from_env())
 //!     .build();
-//! for module in client.list_modules("rsync://mirror.example.org/")? {
+//!
+//! // The modules of a daemon, here at rsync://127.0.0.1:PORT.
+//! for module in client.list_modules(format!("{daemon}/"))? {
 //!     println!("{}: {}", module.name, module.comment);
 //! }
+//! // What a module holds.
+//! let listing = client.list(format!("{daemon}/pub/"))?;
+//! assert!(listing.entries.iter().any(|entry| entry.name == "hello.txt"));
+//! // A mirror of it.
+//! let report = client.pull(format!("{daemon}/pub/"), &destination)?;
+//! assert!(report.is_complete());
+//! assert_eq!(std::fs::read(destination.join("hello.txt"))?, b"hello\n");
+//! // One file, without touching the disk.
+//! assert_eq!(client.fetch(format!("{daemon}/pub/hello.txt"))?, b"hello\n");
 //! # Ok(())
 //! # }
 //! ```
@@ -41,3 +67,8 @@ pub use environment::ClientEnvironment;
 pub use error::ClientError;
 pub use password::{AskPassword, PasswordError, PasswordRequest};
 pub use report::{Listed, Listing, Module, TransferReport};
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
