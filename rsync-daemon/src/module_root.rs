@@ -105,11 +105,10 @@ fn check_munge_directory(root: Option<&Dir>) -> Result<(), RootError> {
     Ok(())
 }
 
-fn add_filters(
-    filters: &mut Filters,
-    module: &Module,
-    expanded: &dyn Fn(&Option<BString>) -> Result<Option<BString>, RootError>,
-) -> Result<(), RootError> {
+/// Expands a parameter.
+type Expansion<'a> = dyn Fn(&Option<BString>) -> Result<Option<BString>, RootError> + 'a;
+
+fn add_filters(filters: &mut Filters, module: &Module, expanded: &Expansion<'_>) -> Result<(), RootError> {
     let settings = &module.settings;
     let mut files = OperatorFiles;
     let mut run = |add: &mut dyn FnMut(&mut OperatorFiles) -> Result<(), FilterError>| {

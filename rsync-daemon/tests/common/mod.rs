@@ -1,4 +1,5 @@
 //! A daemon of ours on a free port, with a module tree in a temporary directory.
+#![allow(dead_code, reason = "not every suite uses everything")]
 
 use std::fs;
 use std::io::{Read, Write};
@@ -67,7 +68,6 @@ impl TestDaemon {
         Self { address, place, log: logged, stop: Some(stop), thread: Some(thread) }
     }
 
-    #[allow(dead_code, reason = "not every suite looks at files")]
     pub(crate) fn root(&self) -> PathBuf {
         self.place.path().join("srv")
     }
@@ -79,17 +79,15 @@ impl TestDaemon {
 
     /// Waits until the log says `text`.
     pub(crate) fn expect_log(&self, text: &str) {
-        for _ in 0..100 {
-            if self.log().contains(text) {
-                return;
-            }
+        let mut patience = 100;
+        while patience > 0 && !self.log().contains(text) {
             std::thread::sleep(Duration::from_millis(50));
+            patience -= 1;
         }
-        panic!("{text:?} is not in the log:\n{}", self.log());
+        assert!(self.log().contains(text), "{text:?} is not in the log:\n{}", self.log());
     }
 
     /// Connects a client that speaks for itself.
-    #[allow(dead_code, reason = "not every suite has raw clients")]
     pub(crate) fn raw(&self) -> RawClient {
         let stream = TcpStream::connect(self.address).expect("connected");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
@@ -143,7 +141,6 @@ pub(crate) struct RawClient {
 /// The greeting of a current client.
 pub(crate) const GREETING: &str = "@RSYNCD: 32.0 sha512 sha256 sha1 md5 md4\n";
 
-#[allow(dead_code, reason = "not every suite has raw clients")]
 impl RawClient {
     pub(crate) fn says(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.stream.write_all(bytes.as_ref()).expect("written");

@@ -7,7 +7,7 @@ use super::choice::{
     OutputBuffer, StderrMode, SuperUser,
 };
 use super::error::{OptionError, shown};
-use super::model::DEFAULT_MAX_ALLOC;
+use super::model::{DEFAULT_MAX_ALLOC, TransferOptions};
 use super::parse::{Command, Environment, Pending, Rejected, Request};
 use super::refuse::Refusals;
 use super::scan::{Scan, max_alloc_bytes};
@@ -42,6 +42,18 @@ pub(super) fn finish(
         }))),
         Err(error) => Err(Rejected { error, so_far: Box::new(checks.scan.options) }),
     }
+}
+
+/// What an interrupted scan says about the handshake, which a daemon completes all the same
+/// (spec 01 §2.8).
+pub(super) fn interrupted(scan: Scan, environment: &Environment) -> Box<TransferOptions> {
+    let mut checks = Checks { scan, operands: Vec::new(), environment, refusals: None, notices: Vec::new() };
+    checks.copy_counters();
+    // The scan has failed already; a bad choice is not chosen.
+    let _ = checks.checksum_choice();
+    let _ = checks.compress_choice();
+    checks.scan.options.recurse = checks.scan.recurse > 0;
+    Box::new(checks.scan.options)
 }
 
 struct Checks<'a> {

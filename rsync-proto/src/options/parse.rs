@@ -113,7 +113,9 @@ impl Pending {
                 Err(rejected) => Err(rejected),
             },
             Ok(Scanned::DaemonMode) => Err(OptionError::syntax("Attempt to hack rsync thwarted!").into()),
-            Err(Halt::Error(error)) => Err(Rejected { error, so_far: Box::new(scanner.scan.options) }),
+            Err(Halt::Error(error)) => {
+                Err(Rejected { error, so_far: conflicts::interrupted(scanner.scan, &self.environment) })
+            }
             Err(_) => Err(OptionError::Usage.into()),
         }
     }
@@ -182,13 +184,13 @@ fn scan_all(
         }
         Ok(Scanned::DaemonMode) if refusals.is_some() => Err(Rejected {
             error: OptionError::syntax("Attempt to hack rsync thwarted!"),
-            so_far: Box::new(scan.options),
+            so_far: conflicts::interrupted(scan, environment),
         }),
         Ok(Scanned::DaemonMode) => daemon_line::parse(words).map_err(Rejected::from),
         Err(Halt::Help) => Ok(Command::Help),
         Err(Halt::InfoHelp) => Ok(Command::InfoHelp),
         Err(Halt::DebugHelp) => Ok(Command::DebugHelp),
-        Err(Halt::Error(error)) => Err(Rejected { error, so_far: Box::new(scan.options) }),
+        Err(Halt::Error(error)) => Err(Rejected { error, so_far: conflicts::interrupted(scan, environment) }),
     }
 }
 
