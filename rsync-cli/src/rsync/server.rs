@@ -79,12 +79,10 @@ pub(crate) fn serve_secluded(pending: Pending) -> ExitCode {
     finish(served())
 }
 
-fn finish(result: Result<(Role, ExitCode), ServerError>) -> ExitCode {
+fn finish(result: Result<ExitCode, ServerError>) -> ExitCode {
     match result {
-        Ok((role, code)) => {
-            crate::say_exit(code, role);
-            code
-        }
+        // Of a session that came to its end the client alone says how it went.
+        Ok(code) => code,
         Err(ServerError::Options(rejected)) => reject(&rejected.error, Role::Server),
         Err(error) => {
             let code = error.exit_code();
@@ -110,7 +108,7 @@ fn streams() -> Result<Connection, ServerError> {
     Ok(Connection::new(link))
 }
 
-fn session(mut connection: Connection, request: Request) -> Result<(Role, ExitCode), ServerError> {
+fn session(mut connection: Connection, request: Request) -> Result<ExitCode, ServerError> {
     let Request { options, operands, .. } = request;
     let role = if options.sender { Role::Sender } else { Role::EarlyReceiver };
     if let Some(option) = options.unsupported(!options.sender).first() {
@@ -155,7 +153,7 @@ fn session(mut connection: Connection, request: Request) -> Result<(Role, ExitCo
         };
         receive(connection, &session, setup)?;
     }
-    Ok((role, session.exit_code()))
+    Ok(session.exit_code())
 }
 
 /// Sends the files that `paths` name.
