@@ -10,7 +10,7 @@ pub mod seeds;
 mod stream;
 
 pub use lists::{acls, file_list, xattrs};
-pub use plain::{filters, names, options, session, setup, texts};
+pub use plain::{config, filters, names, options, session, setup, texts};
 pub use stream::{frames, integers, items, sums, tokens};
 
 use rsync_proto::session::{CompatFlags, Negotiated};

@@ -1,6 +1,6 @@
 //! Text: filter rules, requested names, session lines, setups, options.
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
 use rsync_proto::filter::{
     FilterNote, Filters, Grammar, ImpliedNames, NameReader, OpenFailure, ReceivedRules, RequestForwarder,
     RequestReader, RequestShape, RuleFile, RuleFiles, Side, Subject, Verdict, Wildcard, cvs_rules, sanitize,
@@ -204,6 +204,20 @@ pub fn options(data: &[u8]) {
         Ok(Command::SecondList(pending)) => drop(pending.resume(&words)),
         Ok(_) | Err(_) => {}
     }
+}
+
+/// A daemon's configuration file, and what the command line overrides in it. Includes lead nowhere.
+pub fn config(data: &[u8]) {
+    let path = std::env::temp_dir().join(format!("rsync-fuzz-{}.conf", std::process::id()));
+    let text = data.replace(b"&", b"");
+    if std::fs::write(&path, text).is_err() {
+        return;
+    }
+    let first = data.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    if let Ok(config) = rsync_daemon::Config::load(&path, &[BString::from(first)]) {
+        let _ = (config.module(first), config.module(b"m"));
+    }
+    let _ = rsync_daemon::Config::load(&path, &[]);
 }
 
 /// Texts that peers and files decide: escapes, line formats, fake attributes.

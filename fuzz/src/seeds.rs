@@ -14,7 +14,8 @@ type Seeds = Vec<Vec<u8>>;
 /// The function of a target.
 #[must_use]
 pub fn target(name: &str) -> Option<Target> {
-    let targets: [(&str, Target); 14] = [
+    let targets: [(&str, Target); 15] = [
+        ("config", crate::config),
         ("integers", crate::integers),
         ("frames", crate::frames),
         ("file_list", crate::file_list),
@@ -37,6 +38,7 @@ pub fn target(name: &str) -> Option<Target> {
 #[must_use]
 pub fn all() -> Vec<(&'static str, Seeds)> {
     vec![
+        ("config", configs()),
         ("integers", integers()),
         ("frames", frames()),
         ("file_list", file_lists()),
@@ -301,6 +303,12 @@ fn options() -> Seeds {
     }
     seeds.truncate(400);
     seeds
+}
+
+fn configs() -> Seeds {
+    let file = b"port = 873\nuid = nobody # who\n[m]\n  path = /srv/%RSYNC_MODULE_NAME%\n  exclude = *.o \\\n   *.a\n\
+        hosts allow = 10.0.0.0/8 ::1\nread only = yes\nmax connections = 5\nrefuse options = delete *-from\n[other mod]\n";
+    vec![file.to_vec(), b"log format=%o\n[x]\npath=/\n".to_vec()]
 }
 
 fn texts() -> Seeds {
