@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a harness fails by panicking")]
 
 pub mod daemon;
+pub mod fed;
 pub mod hostile;
 pub mod matrix;
 pub mod mount;
