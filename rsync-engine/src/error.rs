@@ -104,6 +104,16 @@ pub enum EngineError {
     /// `--chmod` is wrong (exit 1).
     #[error(transparent)]
     Chmod(#[from] ChmodError),
+    /// The peer sent what cannot be accepted, in words that end with who refused it.
+    #[error("{error} [{}{}]", role.name(), if *.incremental { "/inc" } else { "" })]
+    Rejected {
+        /// What was wrong.
+        error: Box<EngineError>,
+        /// Who read it.
+        role: Role,
+        /// A frame was wrong in a session with incremental recursion, which its text tells too.
+        incremental: bool,
+    },
     /// The peer broke a rule of the protocol (exit 2).
     #[error("{text}")]
     Protocol {
@@ -163,13 +173,42 @@ impl EngineError {
             Self::ReceiverGone => ExitCode::CHILD_TERMINATED,
             Self::IdMap(error) => error.exit_code(),
             Self::Chmod(error) => error.exit_code(),
+            Self::Rejected { error, .. } => error.exit_code(),
             Self::Protocol { .. } => ExitCode::PROTOCOL,
             Self::Destination { .. } => ExitCode::FILE_SELECT,
             Self::FileIo { .. } => ExitCode::FILE_IO,
         }
     }
 
-    /// Whether the text is printed with the role in brackets behind it, as `TEXT [role]`.
+    /// Says who read what is wrong, where the C rsync's text ends with that.
+    pub(crate) fn rejected_by(self, role: Role, incremental: bool) -> Self {
+        let incremental = incremental && matches!(self, Self::Frame(_));
+        if self.names_its_reader() {
+            Self::Rejected { error: Box::new(self), role, incremental }
+        } else {
+            self
+        }
+    }
+
+    /// Whether the role belongs behind the text, as `TEXT [role]`.
+    fn names_its_reader(&self) -> bool {
+        match self {
+            Self::Frame(_)
+            | Self::Index(_)
+            | Self::Ledger(_)
+            | Self::Phase(_)
+            | Self::Wire(WireError::OutOfRange { .. })
+            | Self::Xattr(
+                XattrError::Wire(WireError::OutOfRange { .. }) | XattrError::SizeOutOfRange { .. },
+            )
+            | Self::Item(ItemError::NotRegular { .. } | ItemError::TransferInPhase2)
+            | Self::Item(ItemError::Wire(WireError::OutOfRange { .. })) => true,
+            Self::FileList(error) => error.names_its_reader(),
+            _ => false,
+        }
+    }
+
+    /// The text as `role` prints it.
     #[must_use]
     pub fn render(&self, role: Role) -> String {
         match self {
@@ -178,6 +217,8 @@ impl EngineError {
             Self::Link { context, source } => {
                 format!("rsync: [{}] {context}: {source}", role.name())
             }
+            Self::FileList(FileListError::MaxAlloc { .. }) => format!("[{}] {self}", role.name()),
+            _ if self.names_its_reader() => format!("{self} [{}]", role.name()),
             _ => self.to_string(),
         }
     }

@@ -9,9 +9,12 @@ use rsync_proto::exit::ExitCode;
 use rsync_proto::flist::{EntryRef, FileList, Kind, NameGuard, Segment};
 use rsync_proto::meta::{XattrAnswer, XattrAnswerReader, XattrError};
 use rsync_proto::phase::{
-    Answers, Event as PhaseEvent, FinalStatistics, ItemAttributes, ItemFlags, ItemRules, decode_delete_stats,
+    Answers, Event as PhaseEvent, FinalStatistics, ItemAttributes, ItemFlags, ItemRules, LedgerError,
+    decode_delete_stats,
 };
-use rsync_proto::text::{self, Direction, EntryKind, Event, KindCounts, Moment, Progress, Stage, Topic};
+use rsync_proto::text::{
+    self, Direction, EntryKind, Event, KindCounts, Moment, Progress, Role, Stage, Topic,
+};
 use rsync_proto::wire::{Message, Ndx, NdxDecoder};
 
 use super::lists::ListReader;
@@ -81,7 +84,10 @@ impl<'a> Receiver<'a> {
     /// Reads to the end of the session; failures go to the generator as well, which then ends too.
     pub(crate) fn run(mut self) -> Outcome {
         if let Err(error) = self.read_session() {
-            self.shared.notify(Notice::Broken(error));
+            // Texts name the receiver as the process it was in C: before its first list, and after.
+            let role = if self.outcome.list_size == 0 { Role::EarlyReceiver } else { Role::Receiver };
+            let incremental = self.session.negotiated.incremental_recursion();
+            self.shared.notify(Notice::Broken(error.rejected_by(role, incremental)));
         }
         self.outcome
     }
@@ -373,11 +379,10 @@ impl<'a> Receiver<'a> {
     }
 
     fn not_in_lists(&self, index: u32) -> EngineError {
-        let (first, last) = self.files.range().map_or((-1, -1), |(first, last)| (first.into(), last.into()));
-        let (first, last): (i64, i64) = (first, last);
-        EngineError::protocol(format!(
-            "File-list index {index} not in {first} - {last} (read_item) [receiver]"
-        ))
+        let (first, last) =
+            self.files.range().map_or((-1, -1), |(first, last)| (i64::from(first), i64::from(last)));
+        let first = if self.session.negotiated.incremental_recursion() { first } else { -1 };
+        LedgerError::NotInLists { index, first, last, place: "read_ndx_and_attrs" }.into()
     }
 
     fn emit(

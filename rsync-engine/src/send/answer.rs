@@ -23,7 +23,7 @@ use crate::EngineError;
 use crate::tree::ReadAt;
 
 /// Named in errors about indexes.
-const PLACE: &str = "send_files";
+const PLACE: &str = "read_ndx_and_attrs";
 /// Pieces of a file that need not be looked at separately.
 const HASH_SIZE: u64 = 256 << 10;
 

@@ -91,9 +91,11 @@ pub fn send<L: Lists>(
     outbox.limit_rate(session.options.bwlimit);
     let mut handshake = Handshake { inbox: &mut inbox, outbox: &mut outbox, session };
     handshake.start_framing(legal);
+    let incremental = session.negotiated.incremental_recursion();
     let lists = match handshake.agree(setup).and_then(open) {
         Ok(lists) => lists,
         Err(error) => {
+            let error = error.rejected_by(Role::Sender, incremental);
             last_words(&mut outbox, session, &error);
             return Err(error);
         }
@@ -103,7 +105,7 @@ pub fn send<L: Lists>(
     let mut sender = Sender::new(session, &mut outbox, lists, &queue, &total)?;
     std::thread::scope(|scope| {
         let thread = scope.spawn(move || reader.run());
-        let result = sender.run();
+        let result = sender.run().map_err(|error| error.rejected_by(Role::Sender, incremental));
         queue.close();
         match &result {
             Err(error) if last_words(sender.outbox, session, error) => {}

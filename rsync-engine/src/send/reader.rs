@@ -12,7 +12,7 @@ use rsync_proto::phase::{
 };
 use rsync_proto::sum::{SumHead, SumHeadLimits};
 use rsync_proto::text::Role;
-use rsync_proto::wire::{Message, Ndx, NdxDecoder, put_varint, varint};
+use rsync_proto::wire::{Message, Ndx, NdxDecoder, NdxError, put_varint, varint};
 
 use super::queue::{Item, Queue, Request};
 use crate::inbox::{Inbox, MessageSink};
@@ -106,8 +106,7 @@ impl<'a> Reader<'a> {
                 (Request::DeleteStats(counts), 64)
             }
             Ndx::FileListEof | Ndx::SubList { .. } => {
-                let value = index.value();
-                return Err(EngineError::protocol(format!("Invalid file index: {value} [sender]")));
+                return Err(NdxError::Invalid { value: index.value() }.into());
             }
         };
         let is_last = matches!(request, Request::Done(DoneReply::End, _));

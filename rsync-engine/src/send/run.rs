@@ -9,7 +9,7 @@ use rsync_proto::exit::IoErrorFlags;
 use rsync_proto::flist::{FileList, Kind, Segment};
 use rsync_proto::phase::{DoneReply, FinalStatistics, Ledger, encode_delete_stats};
 use rsync_proto::text::{Event, KindCounts, Message, Moment, Progress, Topic};
-use rsync_proto::wire::{self, Ndx, NdxEncoder};
+use rsync_proto::wire::{self, Ndx, NdxEncoder, NdxError};
 
 use super::lists::{ListWire, Lists};
 use super::queue::{Queue, Request};
@@ -102,6 +102,11 @@ impl<'a, L: Lists> Sender<'a, L> {
                 }
                 Request::DeleteStats(counts) => self.delete_stats(counts)?,
                 Request::Success(index) => self.remove_source(index)?,
+                Request::Failed(EngineError::Index(NdxError::Invalid { value })) => {
+                    let last = self.files.range().map_or(-1, |(_, last)| i64::from(last));
+                    let text = format!("Invalid file index: {value} (-1 - {last}) [sender]");
+                    return Err(EngineError::protocol(text));
+                }
                 Request::Failed(error) => return Err(error),
             }
         }

@@ -208,6 +208,24 @@ impl FileListError {
     }
 }
 
+impl FileListError {
+    /// Whether rsync puts the role of the reader behind the text, as `TEXT [Receiver]`.
+    #[must_use]
+    pub fn names_its_reader(&self) -> bool {
+        let wire = match self {
+            Self::NameTooLong { .. } | Self::InvalidMode { .. } | Self::InvalidDirectory { .. } => {
+                return true;
+            }
+            Self::Xattr(XattrError::SizeOutOfRange { .. }) => return true,
+            Self::Wire(error) | Self::Xattr(XattrError::Wire(error)) | Self::Acl(AclError::Wire(error)) => {
+                error
+            }
+            _ => return false,
+        };
+        matches!(wire, WireError::OutOfRange { .. })
+    }
+}
+
 impl NeedsInput for FileListError {
     fn missing(&self) -> Option<usize> {
         match self {

@@ -193,8 +193,7 @@ impl Ledger {
         });
         found.ok_or_else(|| LedgerError::NotInLists {
             index,
-            first: self.lists.front().map_or(i64::from(self.next_start), |list| i64::from(list.start))
-                - i64::from(below),
+            first: self.lists.front().map_or(i64::from(self.next_start), |list| i64::from(list.start)) - 1,
             last: self.lists.back().map_or(-1, |list| i64::from(list.start) + i64::from(list.count) - 1),
             place,
         })
@@ -297,7 +296,7 @@ mod tests {
         assert_eq!(ledger.find(1, "x"), Ok(Slot::Entry { list: 0, position: 1 }));
         assert_eq!(
             ledger.find(2, "f").expect_err("beyond").to_string(),
-            "File-list index 2 not in 0 - 1 (f)"
+            "File-list index 2 not in -1 - 1 (f)"
         );
     }
 

@@ -94,7 +94,7 @@ pub enum SumHeadError {
         role: Role,
     },
     /// There are more blocks than the reader may keep sums of.
-    #[error("{count} block sums exceed the limit of {limit} [{}]", role.name())]
+    #[error("[{}] exceeded --max-alloc={} setting ({count} block sums)", role.name(), u64::from(*.limit) * 32)]
     TooManyBlocks {
         /// The value received.
         count: u32,

@@ -4,7 +4,7 @@
 use super::{Cursor, NeedsInput, WireError};
 use crate::exit::{ExitCode, IoErrorFlags};
 use crate::session::Negotiated;
-use crate::text::{Role, Severity};
+use crate::text::Severity;
 
 /// Longest payload of a text or name message that is accepted, in bytes.
 const MAX_MESSAGE: usize = 5119;
@@ -153,13 +153,6 @@ impl FrameError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::STREAM
-    }
-
-    /// The text with the role that read the frame, as the C rsync prints it.
-    #[must_use]
-    pub fn render(&self, role: Role, incremental_recursion: bool) -> String {
-        let inc = if incremental_recursion { "/inc" } else { "" };
-        format!("{self} [{}{inc}]", role.name())
     }
 }
 
@@ -337,11 +330,12 @@ impl Legal {
             C::Deleted => len > 0,
             _ => true,
         };
+        let is_text = matches!(code, C::ErrorXfer | C::Info | C::Error | C::Warning | C::Deleted);
+        if is_text && len > MAX_MESSAGE {
+            return Err(FrameError::Overflow { code: code as u8, len });
+        }
         if !fits || !self.allows(code) {
             return Err(FrameError::InvalidMessage { code: code as u8, len });
-        }
-        if code != C::Data && len > MAX_MESSAGE {
-            return Err(FrameError::Overflow { code: code as u8, len });
         }
         Ok(())
     }
@@ -387,9 +381,9 @@ mod tests {
     #[test]
     fn an_unknown_code_is_an_unexpected_tag() {
         let error = FrameHeader::decode(&mut Cursor::new(&[0, 0, 0, 0x50])).expect_err("unknown");
-        assert_eq!(error.render(Role::Receiver, true), "unexpected tag 73 [receiver/inc]");
+        assert_eq!(error.to_string(), "unexpected tag 73");
         let error = FrameHeader::decode(&mut Cursor::new(&[0, 0, 0, 6])).expect_err("below 7");
-        assert_eq!(error.render(Role::Sender, false), "unexpected tag -1 [sender]");
+        assert_eq!(error.to_string(), "unexpected tag -1");
     }
 
     #[test]
@@ -422,9 +416,9 @@ mod tests {
     fn wrong_sizes_are_refused_with_the_exact_text() {
         let check = |code, len| legal(31, true, false).check(FrameHeader { code, len });
         let error = check(C::IoError, 5).expect_err("size");
-        assert_eq!(error.render(Role::Receiver, false), "invalid multi-message 22:5 [receiver]");
+        assert_eq!(error.to_string(), "invalid multi-message 22:5");
         let error = check(C::Info, 5120).expect_err("size");
-        assert_eq!(error.render(Role::Receiver, false), "multiplexing overflow 2:5120 [receiver]");
+        assert_eq!(error.to_string(), "multiplexing overflow 2:5120");
         assert_eq!(check(C::Info, 5119), Ok(()));
         assert!(check(C::ErrorExit, 2).is_err());
         assert!(check(C::Redo, 4).is_err());
