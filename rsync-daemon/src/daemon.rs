@@ -77,17 +77,6 @@ impl std::fmt::Debug for ZoneOption {
     }
 }
 
-impl std::fmt::Debug for LogTarget {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Syslog { facility, .. } => f.debug_tuple("Syslog").field(facility).finish(),
-            Self::Writer(_) => f.write_str("Writer"),
-            Self::Nothing => f.write_str("Nothing"),
-        }
-    }
-}
-
 impl DaemonBuilder {
     /// `NAME=VALUE` assignments that stand at the end of the first global section.
     pub fn overrides(mut self, assignments: impl IntoIterator<Item = BString>) -> Self {
@@ -146,7 +135,7 @@ impl DaemonBuilder {
             facility: config.defaults.syslog_facility.clone(),
             tag: config.defaults.syslog_tag.clone(),
         });
-        let log = Log::new(target, self.zone.0);
+        let log = Log::new(target, self.zone.0)?;
         for note in &config.notes {
             log.warning(note);
         }
@@ -248,6 +237,7 @@ impl Daemon {
             }
         }
         shared.log.info("sent 0 bytes  received 0 bytes  total size 0");
+        shared.log.flush();
         drop(pid_file);
     }
 }

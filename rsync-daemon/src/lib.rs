@@ -17,13 +17,15 @@ mod log;
 mod module_root;
 mod peer;
 mod pid_file;
+mod readable;
 mod request;
 mod serve;
 mod session;
 mod visit;
+mod voice;
 
 pub use config::{Config, ConfigError, ExpansionOverflow, GlobalSettings, Module, ModuleSettings};
 pub use daemon::{Daemon, DaemonBuilder, DaemonError};
 pub use listen::ListenError;
-pub use log::{Log, LogTarget};
+pub use log::LogTarget;
 pub use pid_file::PidFileError;

@@ -1,15 +1,16 @@
 //! The daemon's log: a file, the system log, or any writer (spec 09 §14).
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bstr::{BStr, BString};
-use rsync_proto::text::{Zone, date_time, escape_log, log_line};
+use rsync_proto::text::{MAX_LOG_TEXT, Zone, date_time, escape_log, log_line};
 
 /// Where lines of a log go.
 #[derive(Clone)]
@@ -30,72 +31,129 @@ pub enum LogTarget {
 }
 
 /// Takes the daemon's lines, from any thread.
+///
+/// A thread of its own writes them, which keeps the daemon's identity: sessions have lost the right
+/// to write to its log.
 #[derive(Clone)]
-pub struct Log {
+pub(crate) struct Log {
+    writer: SyncSender<Order>,
     target: LogTarget,
     zone: Arc<dyn Zone + Send + Sync>,
 }
 
+/// What the log's thread does.
+enum Order {
+    Write(LogTarget, Vec<u8>),
+    /// Say so when all before is written.
+    Flush(SyncSender<()>),
+}
+
+/// Lines that may wait to be written.
+const BACKLOG: usize = 1024;
 /// The system log's socket.
 const SYSLOG_SOCKET: &str = "/dev/log";
 
 impl Log {
     /// Writes to `target`, with times of `zone`.
-    #[must_use]
-    pub fn new(target: LogTarget, zone: Arc<dyn Zone + Send + Sync>) -> Self {
-        Self { target, zone }
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn new(target: LogTarget, zone: Arc<dyn Zone + Send + Sync>) -> io::Result<Self> {
+        let (writer, orders) = sync_channel(BACKLOG);
+        std::thread::Builder::new().name("log".into()).spawn(move || {
+            for order in orders {
+                match order {
+                    // A log that cannot be written has nobody else to tell.
+                    Order::Write(target, line) => drop(target.write(&line)),
+                    Order::Flush(done) => drop(done.send(())),
+                }
+            }
+        })?;
+        Ok(Self { writer, target, zone })
     }
 
     /// The same times in another place.
     #[must_use]
-    pub fn with_target(&self, target: LogTarget) -> Self {
-        Self { target, zone: Arc::clone(&self.zone) }
+    pub(crate) fn with_target(&self, target: LogTarget) -> Self {
+        Self { target, ..self.clone() }
+    }
+
+    /// The zone of the times.
+    pub(crate) fn zone(&self) -> &dyn Zone {
+        &*self.zone
     }
 
     /// Writes one line about what happens in order.
-    pub fn info(&self, text: impl AsRef<[u8]>) {
+    pub(crate) fn info(&self, text: impl AsRef<[u8]>) {
         self.line(6, text.as_ref());
     }
 
     /// Writes one line about what goes wrong.
-    pub fn warning(&self, text: impl AsRef<[u8]>) {
+    pub(crate) fn warning(&self, text: impl AsRef<[u8]>) {
         self.line(4, text.as_ref());
     }
 
+    /// Waits until all lines so far are written.
+    pub(crate) fn flush(&self) {
+        let (done, written) = sync_channel(1);
+        if self.writer.send(Order::Flush(done)).is_ok() {
+            // The thread ends only after all of its senders.
+            let _ = written.recv();
+        }
+    }
+
     fn line(&self, severity: u8, text: &[u8]) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.map_or(0, |since| since.as_secs().cast_signed());
         let mut line = Vec::new();
-        // A log that cannot be written has nobody else to tell.
-        let _ = match &self.target {
-            LogTarget::Nothing => Ok(()),
-            LogTarget::File(path) => {
-                log_line(now, &*self.zone, std::process::id(), text, &mut line);
-                OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .mode(0o644)
-                    .open(path)
-                    .and_then(|mut file| file.write_all(&line))
-            }
-            LogTarget::Writer(writer) => {
-                log_line(now, &*self.zone, std::process::id(), text, &mut line);
-                writer.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
+        match &self.target {
+            LogTarget::Nothing => return,
+            LogTarget::File(_) | LogTarget::Writer(_) => {
+                log_line(now(), self.zone(), std::process::id(), text, &mut line);
             }
             LogTarget::Syslog { facility, tag } => {
                 let priority = facility_code(facility.as_ref()) << 3 | u32::from(severity);
-                let date = syslog_date(now, &*self.zone);
+                let date = syslog_date(now(), self.zone());
                 line.extend(format!("<{priority}>{date} {tag}[{}]: ", std::process::id()).into_bytes());
-                escape_log(&text[..text.len().min(rsync_proto::text::MAX_LOG_TEXT)], &mut line);
-                UnixDatagram::unbound().and_then(|socket| socket.send_to(&line, SYSLOG_SOCKET)).map(|_| ())
+                escape_log(&text[..text.len().min(MAX_LOG_TEXT)], &mut line);
             }
-        };
+        }
+        // The thread ends only after all of its senders.
+        let _ = self.writer.send(Order::Write(self.target.clone(), line));
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs().cast_signed())
+}
+
+impl LogTarget {
+    fn write(&self, line: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::File(path) => {
+                OpenOptions::new().append(true).create(true).mode(0o644).open(path)?.write_all(line)
+            }
+            Self::Writer(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).write_all(line),
+            Self::Syslog { .. } => UnixDatagram::unbound()?.send_to(line, SYSLOG_SOCKET).map(drop),
+        }
+    }
+}
+
+impl std::fmt::Debug for LogTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Syslog { facility, .. } => f.debug_tuple("Syslog").field(facility).finish(),
+            Self::Writer(_) => f.write_str("Writer"),
+            Self::Nothing => f.write_str("Nothing"),
+        }
     }
 }
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log").finish_non_exhaustive()
+        f.debug_struct("Log").field("target", &self.target).finish_non_exhaustive()
     }
 }
 
@@ -148,9 +206,10 @@ mod tests {
     fn a_file_takes_escaped_lines() {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("log");
-        let log = Log::new(LogTarget::File(path.clone()), Arc::new(Utc));
+        let log = Log::new(LogTarget::File(path.clone()), Arc::new(Utc)).expect("a thread");
         log.info(b"a\x1bb");
         log.warning("c");
+        log.flush();
         let text = std::fs::read_to_string(path).expect("a log");
         let pid = std::process::id();
         assert!(text.contains(&format!(" [{pid}] a\\#033b\n")) && text.ends_with(&format!("[{pid}] c\n")));

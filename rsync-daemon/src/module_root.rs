@@ -19,6 +19,8 @@ use crate::identity::Identity;
 pub(crate) struct ModuleRoot {
     /// The directory that is served.
     pub(crate) dir: Dir,
+    /// Its path, for the log.
+    pub(crate) path: BString,
     pub(crate) identity: Identity,
     /// What clients do not see.
     pub(crate) filters: Filters,
@@ -71,7 +73,8 @@ impl ModuleRoot {
         let has_inner = path.find(b"/./").is_some_and(|at| path.len() > at + 3);
         let is_root = rustix::process::geteuid().is_root();
         let as_in_chroot = settings.use_chroot.unwrap_or(has_inner || is_root);
-        let path = PathBuf::from(path.to_os_str_lossy().into_owned());
+        let module_path = path;
+        let path = PathBuf::from(module_path.to_os_str_lossy().into_owned());
         let dir = Dir::open_trusted(&path).map_err(|error| RootError {
             refusal: Some(if as_in_chroot { Refusal::Chroot } else { Refusal::Chdir }),
             log: format!(
@@ -86,7 +89,7 @@ impl ModuleRoot {
         }
         let mut filters = Filters::for_module();
         add_filters(&mut filters, module, &expanded)?;
-        Ok(Self { dir, identity, filters, munges_links })
+        Ok(Self { dir, path: module_path, identity, filters, munges_links })
     }
 }
 

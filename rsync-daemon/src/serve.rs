@@ -16,6 +16,8 @@ use rsync_proto::session::Negotiated;
 use rsync_proto::text::EventSink;
 
 use crate::log::Log;
+use crate::readable::ReadableTree;
+use crate::voice::{LoggedVoice, TransferLog};
 
 /// A transfer that a client asked for and that the module allows; always from here to the client.
 pub(crate) struct Transfer {
@@ -32,6 +34,10 @@ pub(crate) struct Transfer {
     pub(crate) module_filters: Filters,
     /// Seconds of silence to announce, if there is a limit.
     pub(crate) announced_timeout: Option<u32>,
+    /// Leave out what cannot be read.
+    pub(crate) ignores_nonreadable: bool,
+    /// Line of each file that is sent, if that is wanted.
+    pub(crate) transfer_log: Option<TransferLog>,
     pub(crate) log: Log,
 }
 
@@ -60,9 +66,17 @@ impl Transfer {
 
     fn send(self) -> (Result<SendReport, EngineError>, Arc<Session>) {
         let Self { connection, negotiated, options, sources, root, module, module_filters, .. } = self;
-        let tree: Arc<dyn Tree> = Arc::new(LocalTree::confined(root));
+        let tree = LocalTree::confined(root);
+        let tree: Arc<dyn Tree> =
+            if self.ignores_nonreadable { Arc::new(ReadableTree::new(tree)) } else { Arc::new(tree) };
         let outgoing = Outgoing::default();
-        let events: Arc<dyn EventSink> = Arc::new(ServerVoice::new(&options, &negotiated, outgoing.clone()));
+        let events: Arc<dyn EventSink> = Arc::new(LoggedVoice {
+            to_client: ServerVoice::new(&options, &negotiated, outgoing.clone()),
+            transfers: self.transfer_log,
+            log: self.log.clone(),
+            keeps_times: options.times,
+            digest_len: negotiated.checksum.transfer.len(),
+        });
         let control = connection.control().clone();
         let mut session = Session::new(negotiated, options, true, Arc::clone(&events), control);
         session.outgoing = outgoing;

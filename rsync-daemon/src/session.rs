@@ -11,7 +11,7 @@ use rsync_engine::{Connection, EngineError, Link};
 use rsync_proto::exit::ExitCode;
 use rsync_proto::options::{RemoveSource, TransferOptions};
 use rsync_proto::session::{AlgorithmVariables, Entry, Negotiated, Progress, ServerSetup};
-use rsync_proto::text::{Role, exit_line};
+use rsync_proto::text::{LineFormat, Role, exit_line};
 use rsync_proto::wire::{Legal, Message, MessageCode, Mux};
 
 use crate::config::ModuleSettings;
@@ -21,6 +21,7 @@ use crate::log::Log;
 use crate::module_root::ModuleRoot;
 use crate::request::{Parsed, apply_settings};
 use crate::serve::Transfer;
+use crate::voice::TransferLog;
 
 /// Who a session is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +119,11 @@ impl ReadySession {
             Err(Refused::Engine(error)) => return error.exit_code(),
         };
         control.set_timeout(announced_timeout.map(|seconds| Duration::from_secs(seconds.into())));
+        let transfer_log = settings.transfer_logging.then(|| TransferLog {
+            format: LineFormat::parse(&settings.log_format),
+            visitor: visitor.clone(),
+            path: root.path,
+        });
         let transfer = Transfer {
             connection,
             negotiated,
@@ -127,6 +133,8 @@ impl ReadySession {
             module: visitor.module.into(),
             module_filters: root.filters,
             announced_timeout,
+            ignores_nonreadable: settings.ignore_nonreadable,
+            transfer_log,
             log: log.clone(),
         };
         let code = transfer.run();

@@ -21,6 +21,14 @@ exclude = /sub
 [closed]
 path = DIR/srv
 max connections = -1
+[logged]
+path = DIR/srv
+transfer logging = yes
+log format = %o|%h|%a|%m|%u|%f|%l|%P
+log file = DIR/log
+[readable]
+path = DIR/srv
+ignore nonreadable = yes
 [chmod]
 path = DIR/srv
 outgoing chmod = go=
@@ -154,6 +162,43 @@ fn nothing_can_be_written() {
     let error = fails(&daemon, &["-a", "--remove-source-files", "@@pub/a1", "got"], 1);
     assert!(error.contains("--remove-source-files cannot be used with a read-only module"), "{error}");
     assert!(daemon.root().join("a1").exists() && !daemon.root().join("new").exists());
+}
+
+#[test]
+fn files_that_are_sent_are_logged_by_the_daemon() {
+    if !is_installed() {
+        return;
+    }
+    let daemon = TestDaemon::start(CONFIG);
+    succeeds(&daemon, &["-a", "@@logged/a1", "got"]);
+    let expected = format!("] send|UNDETERMINED|127.0.0.1|logged||a1|6|{}\n", daemon.root().display());
+    let mut log = String::new();
+    for _ in 0..100 {
+        log = std::fs::read_to_string(daemon.place.path().join("log")).unwrap_or_default();
+        if log.contains("total size") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(log.contains(&expected) && log.contains("rsync on logged/a1 from"), "{log}");
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_or_left_out() {
+    if !is_installed() {
+        return;
+    }
+    let daemon = TestDaemon::start(CONFIG);
+    let secret = daemon.root().join("sub/secret");
+    std::fs::write(&secret, "x").expect("file");
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("mode");
+    let is_root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&secret).expect("file")) == 0;
+    if is_root {
+        let error = fails(&daemon, &["-a", "@@pub/sub", "all/"], 23);
+        assert!(error.contains("send_files failed to open"), "{error}");
+        succeeds(&daemon, &["-a", "@@readable/sub", "some/"]);
+        assert!(!daemon.place.path().join("some/sub/secret").exists());
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rsync_proto::flist::DeviceNumber;
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, StatxFlags, Timespec,
+    Access, AtFlags, FileType, Gid, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, StatxFlags, Timespec,
     Timestamps, UTIME_OMIT, Uid, XattrFlags,
 };
 use rustix::io::Errno;
@@ -139,6 +139,13 @@ impl Dir {
             }
         }
         Ok(names)
+    }
+
+    /// Whether the effective user may read `name`, or what it leads to if it is a link.
+    #[must_use]
+    pub fn is_readable(&self, name: &[u8]) -> bool {
+        component(name)
+            .is_ok_and(|name| rustix::fs::accessat(&self.fd, name, Access::READ_OK, AtFlags::EACCESS).is_ok())
     }
 
     /// Opens a regular file for reading; a link is not followed and a fifo does not block.
