@@ -50,8 +50,12 @@ impl Destination {
                 Err(refused(session, Message::DirectoryOverFile))
             }
             Ok(_) => Self::file(session, trimmed),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("stat", argument, error)),
-            Err(_) if session.options.mkpath => Self::make_path(session, trimmed, many),
+            Err(error) if session.options.mkpath && (many || trimmed.contains(&b'/')) => {
+                Self::make_path(session, argument, (count > 1, many), &error)
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("ERROR: cannot stat destination", argument, error))
+            }
             Err(_) if many => Self::make(session, trimmed),
             Err(_) => Self::file(session, trimmed),
         }
@@ -59,8 +63,9 @@ impl Destination {
 
     fn enter(session: &Session, path: &[u8], step: u8) -> Result<Self, EngineError> {
         let what = format!("change_dir#{step}");
-        let root = open(session, path).map_err(|error| failed(&what, path, error))?;
-        let absolute = std::fs::canonicalize(as_path(path)).map_err(|error| failed(&what, path, error))?;
+        let cannot = |error| failed_to(&what, path, error);
+        let root = open(session, path).map_err(cannot)?;
+        let absolute = std::fs::canonicalize(as_path(path)).map_err(cannot)?;
         Ok(Self {
             root: Arc::new(root),
             path: absolute.as_os_str().as_bytes().into(),
@@ -78,39 +83,61 @@ impl Destination {
 
     fn make(session: &Session, path: &[u8]) -> Result<Self, EngineError> {
         if session.options.dry_run {
-            session.say(Message::CreatedDirectory(path));
-            let nowhere = Self::enter(session, b".", 2)?;
-            return Ok(Self { path: path.into(), created: true, imagined: true, ..nowhere });
+            return Self::imagine(session, path, true);
         }
         let (parent, name) = split(path);
         let made = match open(session, parent) {
             Ok(parent) => parent.mkdir(name, 0o777),
-            Err(error) if is_loop(&error) => return Err(failed("change_dir#2", path, error)),
+            Err(error) if is_loop(&error) => return Err(failed_to("change_dir#2", path, error)),
             Err(error) => Err(error),
         };
-        made.map_err(|source| EngineError::FileIo {
-            text: format!("rsync: [Receiver] mkdir \"{}\" failed", bstr::BStr::new(path)).into(),
-            source,
-        })?;
+        made.map_err(|error| not_made(path, error))?;
         session.say(Message::CreatedDirectory(path));
         Ok(Self { created: true, ..Self::enter(session, path, 2)? })
     }
 
-    /// `--mkpath`: makes all missing parents, and the directory itself where it is one.
-    fn make_path(session: &Session, path: &[u8], many: bool) -> Result<Self, EngineError> {
-        let (parent, _) = split(path);
-        let wanted = if many { path } else { parent };
-        if !session.options.dry_run {
-            let trust = Trust::of(&session.options);
-            let (_, made) = current_dir()
-                .and_then(|start| make_operator_dir(&start, wanted, 0o777, trust))
-                .map_err(|error| failed("mkpath", wanted, error))?;
-            if made > 0 {
-                session.say(Message::CreatedDirectories(made, wanted));
-            }
-            return if many { Self::enter(session, path, 2) } else { Self::file(session, path) };
+    /// `--mkpath`, when looking at the destination failed with `error`: makes all missing directories,
+    /// the destination itself among them where it is one.
+    fn make_path(
+        session: &Session,
+        argument: &[u8],
+        (several, many): (bool, bool),
+        error: &io::Error,
+    ) -> Result<Self, EngineError> {
+        let path = without_trailing_slashes(argument);
+        let wanted = if many { path } else { split(path).0 };
+        if let Some(errno) = error.raw_os_error()
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(not_made(argument, io::Error::from_raw_os_error(errno)));
         }
-        Self::make(session, path)
+        if session.options.dry_run {
+            let missing = missing_components(wanted);
+            if missing > 0 {
+                session.say(Message::CreatedDirectories(missing, wanted));
+            }
+            return match several || many || missing > 0 {
+                true => Self::imagine(session, path, many),
+                false => Self::file(session, path),
+            };
+        }
+        let trust = Trust::of(&session.options);
+        let (_, made) = current_dir()
+            .and_then(|start| make_operator_dir(&start, wanted, 0o777, trust))
+            .map_err(|error| failed_to("mkpath", wanted, error))?;
+        if made > 0 {
+            session.say(Message::CreatedDirectories(made, wanted));
+        }
+        if many { Self::enter(session, path, 2) } else { Self::file(session, path) }
+    }
+
+    /// A dry run that would have made `path`, or its parent for a single entry.
+    fn imagine(session: &Session, path: &[u8], is_directory: bool) -> Result<Self, EngineError> {
+        if is_directory {
+            session.say(Message::CreatedDirectory(path));
+        }
+        let nowhere = Self::enter(session, b".", 2)?;
+        Ok(Self { path: path.into(), created: true, imagined: true, ..nowhere })
     }
 
     /// Directory part and name under which `entry` is placed.
@@ -160,11 +187,31 @@ fn refused(session: &Session, message: Message<'_>) -> EngineError {
     EngineError::Refused
 }
 
+/// A path as messages quote it: absolute.
+fn full(path: &[u8]) -> BString {
+    let here = std::env::current_dir().unwrap_or_default();
+    here.join(as_path(path)).into_os_string().as_bytes().into()
+}
+
 fn failed(what: &str, path: &[u8], source: io::Error) -> EngineError {
-    EngineError::Destination {
-        text: format!("rsync: [Receiver] {what} \"{}\" failed", bstr::BStr::new(path)).into(),
-        source,
-    }
+    EngineError::Destination { text: format!("rsync: [Receiver] {what} \"{}\"", full(path)).into(), source }
+}
+
+fn failed_to(what: &str, path: &[u8], source: io::Error) -> EngineError {
+    let text = format!("rsync: [Receiver] {what} \"{}\" failed", full(path));
+    EngineError::Destination { text: text.into(), source }
+}
+
+fn not_made(path: &[u8], source: io::Error) -> EngineError {
+    let text = format!("rsync: [Receiver] mkdir \"{}\" failed", full(path));
+    EngineError::FileIo { text: text.into(), source }
+}
+
+/// How many directories of `path` do not exist.
+fn missing_components(path: &[u8]) -> usize {
+    let ends = path.iter().enumerate().filter(|&(at, byte)| *byte == b'/' && at > 0).map(|(at, _)| at);
+    let prefixes = ends.chain(std::iter::once(path.len()));
+    prefixes.filter(|&end| path[end - 1] != b'/' && std::fs::metadata(as_path(&path[..end])).is_err()).count()
 }
 
 #[cfg(test)]

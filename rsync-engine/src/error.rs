@@ -12,7 +12,7 @@ use rsync_proto::meta::XattrError;
 use rsync_proto::phase::{ItemError, LedgerError, PhaseError};
 use rsync_proto::session::{ArgumentError, LineError, SetupError};
 use rsync_proto::sum::SumHeadError;
-use rsync_proto::text::Role;
+use rsync_proto::text::{Role, describe_errno};
 use rsync_proto::wire::{FrameError, NdxError, WireError};
 
 use crate::scan::DotDotInName;
@@ -22,7 +22,7 @@ use crate::scan::DotDotInName;
 #[non_exhaustive]
 pub enum EngineError {
     /// The connection broke.
-    #[error("{context}: {source}")]
+    #[error("{context}: {}", reason(.source))]
     Link {
         /// What was attempted: `read error` or `write error`.
         context: &'static str,
@@ -121,7 +121,7 @@ pub enum EngineError {
         text: String,
     },
     /// The destination cannot be used (exit 3).
-    #[error("{text}: {source}")]
+    #[error("{text}: {}", reason(.source))]
     Destination {
         /// What was attempted, on which path.
         text: BString,
@@ -129,7 +129,7 @@ pub enum EngineError {
         source: io::Error,
     },
     /// Writing to the destination failed in a way that ends the run, such as a full disk (exit 11).
-    #[error("{text}: {source}")]
+    #[error("{text}: {}", reason(.source))]
     FileIo {
         /// What was attempted, on which path.
         text: BString,
@@ -215,11 +215,16 @@ impl EngineError {
             Self::Timeout { .. } => format!("[{}] {self}", role.name()),
             Self::UnexpectedEnd { .. } => format!("rsync: {self} [{}]", role.name()),
             Self::Link { context, source } => {
-                format!("rsync: [{}] {context}: {source}", role.name())
+                format!("rsync: [{}] {context}: {}", role.name(), reason(source))
             }
             Self::FileList(FileListError::MaxAlloc { .. }) => format!("[{}] {self}", role.name()),
             _ if self.names_its_reader() => format!("{self} [{}]", role.name()),
             _ => self.to_string(),
         }
     }
+}
+
+/// What the system said, in rsync's words: text and number.
+fn reason(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), describe_errno)
 }

@@ -2,7 +2,7 @@
 //!
 //! A descriptor link polls its data, the I/O deadline and a cancel eventfd. Both halves share one
 //! activity clock, so that a side which only writes does not time out while the peer accepts data
-//! (spec 02 §3.1).
+//! (spec 02 §3.1). Who writes says what counts: our own keep-alives do not prove that the peer lives.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -180,10 +180,7 @@ impl FdHalf {
                 return Err(aborted());
             }
             match attempt(&self.fd) {
-                Ok(count) => {
-                    self.control.touch();
-                    return Ok(count);
-                }
+                Ok(count) => return Ok(count),
                 Err(rustix::io::Errno::AGAIN) => self.control.wait(&self.fd, events)?,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -194,7 +191,9 @@ impl FdHalf {
 
 impl Read for FdHalf {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.retry(PollFlags::IN, |fd| rustix::io::read(fd, &mut *buffer))
+        let count = self.retry(PollFlags::IN, |fd| rustix::io::read(fd, &mut *buffer))?;
+        self.control.touch();
+        Ok(count)
     }
 }
 

@@ -64,6 +64,11 @@ impl Outbox {
 
     /// Sends everything that has gathered.
     pub(crate) fn flush(&mut self) -> Result<(), EngineError> {
+        self.write_pending(true)
+    }
+
+    /// Writes what has gathered; whether that `counts` as activity.
+    fn write_pending(&mut self, counts: bool) -> Result<(), EngineError> {
         while !self.mux.pending().is_empty() {
             let pending = self.mux.pending();
             let limit = self.rate.as_ref().map_or(pending.len(), RateLimit::max_write);
@@ -71,6 +76,9 @@ impl Outbox {
                 .writer
                 .write(&pending[..pending.len().min(limit)])
                 .map_err(|error| link_error(error, "write error", &self.control))?;
+            if counts {
+                self.control.touch();
+            }
             self.mux.advance(count);
             self.last_write = Instant::now();
             self.obey_rate(count);
@@ -96,9 +104,12 @@ impl Outbox {
     /// (spec 02 §3.1).
     pub(crate) fn keep_alive(&mut self) -> Result<(), EngineError> {
         let due = self.keep_alive_interval().is_some_and(|interval| self.last_write.elapsed() >= interval);
-        if !due || self.mux.pending().is_empty() && !self.mux.keep_alive() {
+        if !due {
             return Ok(());
         }
-        self.flush()
+        if !self.mux.pending().is_empty() {
+            return self.flush();
+        }
+        if self.mux.keep_alive() { self.write_pending(false) } else { Ok(()) }
     }
 }

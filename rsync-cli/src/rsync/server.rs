@@ -87,7 +87,9 @@ fn finish(result: Result<ExitCode, ServerError>) -> ExitCode {
         Err(error) => {
             let code = error.exit_code();
             let text = match &error {
-                ServerError::Engine(EngineError::PeerExit(_) | EngineError::Cancelled) => None,
+                ServerError::Engine(
+                    EngineError::PeerExit(_) | EngineError::Cancelled | EngineError::Refused,
+                ) => None,
                 ServerError::Engine(error) => Some(error.render(Role::Server)),
                 error => Some(error.to_string()),
             };

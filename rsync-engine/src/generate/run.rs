@@ -248,7 +248,8 @@ impl<'a> Generator<'a> {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(EngineError::ReceiverGone),
         }
-        self.outbox.keep_alive()
+        // A peer that still makes its first list does not expect anything (spec 02 §3.1).
+        if self.ledger.lists() > 0 { self.outbox.keep_alive() } else { Ok(()) }
     }
 
     /// Sends what is pending, the messages of our event sink included.

@@ -28,7 +28,11 @@ impl TransferOptions {
             named(self.copy_as.is_some(), "--copy-as"),
             named(self.munge_links == Some(true), "--munge-links"),
             named(self.super_user == SuperUser::Fake, "--fake-super"),
+            named(!self.server && self.stop_at.is_some(), "--stop-at"),
             named(receiving && self.backup, backup),
+            named(receiving && self.keep_dirlinks, "--keep-dirlinks"),
+            named(receiving && self.write_devices, "--write-devices"),
+            named(receiving && self.temp_dir.is_some(), "--temp-dir"),
             basis.filter(|_| receiving),
         ]
         .into_iter()
