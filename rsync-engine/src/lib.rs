@@ -3,6 +3,7 @@
 //! The engine blocks, prints nothing and parses no options: it takes a [`Session`], emits events to
 //! its sink, and answers a report or an [`EngineError`]. `docs/architecture.md` shows its threads.
 
+mod backup;
 mod confine;
 mod connection;
 mod destination;

@@ -14,6 +14,7 @@ use rsync_proto::text::{EntryKind, Event, Failure, KindCounts, Message, Topic};
 use super::entry::At;
 use super::run::Generator;
 use crate::EngineError;
+use crate::backup::Purpose;
 use crate::confine::{Dir, Stat};
 use crate::destination::Destination;
 
@@ -285,13 +286,19 @@ impl Generator<'_> {
             return Ok(Emptied::No);
         }
         if !self.session.options.dry_run {
-            let (verb, result) = match stat.is_dir() {
-                true => ("rmdir", dir.rmdir(name)),
-                false => ("unlink", dir.unlink(name)),
+            let (verb, result) = match (stat.is_dir(), self.keep_deleted(dir, dir_path, name)) {
+                (_, Err(error)) => ("make_backup", Err(error)),
+                (_, Ok(true)) => ("rename", Ok(())),
+                (true, _) => ("rmdir", dir.rmdir(name)),
+                (false, _) => ("unlink", dir.unlink(name)),
             };
             match result {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                    self.session.say(Message::CannotDeleteNonEmpty(&path));
+                    return Ok(Emptied::No);
+                }
                 Err(error) => {
                     self.report(Failure::Delete(verb, &path), &error);
                     return Ok(Emptied::No);
@@ -304,6 +311,11 @@ impl Generator<'_> {
         self.deleter.count(stat.kind());
         self.announce_deletion(&path, stat.is_dir());
         Ok(Emptied::Yes)
+    }
+
+    /// `--backup`: keeps what is about to be deleted; answers whether that took it away.
+    fn keep_deleted(&self, dir: &Dir, dir_path: &[u8], name: &[u8]) -> io::Result<bool> {
+        self.backups.as_ref().map_or(Ok(false), |backups| backups.keep(dir, dir_path, name, Purpose::Delete))
     }
 
     /// Removes the contents of the directory `name` in `parent`.
@@ -386,7 +398,12 @@ impl Generator<'_> {
         if self.session.options.dry_run {
             return Ok(true);
         }
-        let removed = if stat.is_dir() { dir.rmdir(name) } else { dir.unlink(name) };
+        let removed = match self.keep_deleted(&dir, dir_path, name) {
+            Ok(true) => Ok(()),
+            Ok(false) if stat.is_dir() => dir.rmdir(name),
+            Ok(false) => dir.unlink(name),
+            Err(error) => Err(error),
+        };
         self.dirs.forget();
         match removed {
             Ok(()) => Ok(true),

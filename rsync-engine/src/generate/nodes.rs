@@ -14,6 +14,7 @@ use super::judge::item_flags;
 use super::links::Admission;
 use super::run::Generator;
 use crate::EngineError;
+use crate::backup::Purpose;
 use crate::confine::{Dir, Stat};
 use crate::meta::Times;
 
@@ -88,10 +89,16 @@ impl Generator<'_> {
             return Ok(Err(io::ErrorKind::DirectoryNotEmpty.into()));
         }
         let entry = at.entry;
-        let made = self.in_place(at, |dir, name| {
-            replace(dir, name, |temp| match entry.kind() {
-                Kind::Symlink => dir.symlink(entry.target().unwrap_or_default(), temp),
-                _ => dir.mknod(temp, entry.mode() & !0o7077, entry.rdev()),
+        let kept = match stat {
+            Some(_) => self.keep_replaced(at),
+            None => Ok(()),
+        };
+        let made = kept.and_then(|()| {
+            self.in_place(at, |dir, name| {
+                replace(dir, name, |temp| match entry.kind() {
+                    Kind::Symlink => dir.symlink(entry.target().unwrap_or_default(), temp),
+                    _ => dir.mknod(temp, entry.mode() & !0o7077, entry.rdev()),
+                })
             })
         });
         if made.is_ok()
@@ -101,6 +108,14 @@ impl Generator<'_> {
             self.apply(at, &current, &wanted, Times::Exact);
         }
         Ok(made)
+    }
+
+    /// `--backup`: keeps what is about to be replaced.
+    fn keep_replaced(&self, at: &At<'_>) -> io::Result<()> {
+        let (Some(backups), Some(destination)) = (&self.backups, self.destination) else { return Ok(()) };
+        let (dir_path, name) = destination.place_of(&at.entry);
+        let dir = destination.root.open_beneath(dir_path)?;
+        backups.keep(&dir, dir_path, name, Purpose::Replace).map(drop)
     }
 
     /// What to do with an entry that belongs to a hard-link group; others are simply processed.
@@ -243,9 +258,13 @@ impl Generator<'_> {
             if stat.as_ref().is_some_and(Stat::is_dir) && !self.make_room(at)? {
                 return Ok(());
             }
-            let linked = self.dirs.dir(leader_dir).and_then(Dir::try_clone).and_then(|from| {
-                self.in_place(at, |dir, name| replace(dir, name, |temp| from.link(leader_name, dir, temp)))
-            });
+            let kept = self.keep_replaced(at);
+            let linked =
+                kept.and_then(|()| self.dirs.dir(leader_dir)).and_then(Dir::try_clone).and_then(|from| {
+                    self.in_place(at, |dir, name| {
+                        replace(dir, name, |temp| from.link(leader_name, dir, temp))
+                    })
+                });
             if let Err(error) = linked {
                 self.report(Failure::Link(self.full_path(at.path), leader), &error);
                 return Ok(());

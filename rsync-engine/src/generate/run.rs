@@ -20,6 +20,7 @@ use super::delete::Deleter;
 use super::dirs::Directories;
 use super::entry::At;
 use super::links::LinkGroups;
+use crate::backup::Backups;
 use crate::confine::{Dir, DirStack};
 use crate::destination::Destination;
 use crate::meta::Attributes;
@@ -71,6 +72,7 @@ pub(crate) struct Generator<'a> {
     pub(super) dirs: DirStack,
     pub(super) attributes: Attributes,
     pub(super) partial: Option<PartialDir>,
+    pub(super) backups: Option<Backups<'a>>,
     pub(super) directories: Directories,
     pub(super) deleter: Deleter,
 }
@@ -122,6 +124,7 @@ impl<'a> Generator<'a> {
             dirs: DirStack::new(Arc::new(Dir::open(Path::new("."))?)),
             attributes: Attributes::new(&session.options),
             partial: PartialDir::of(&session.options),
+            backups: None,
             directories: Directories::default(),
             deleter,
         })
@@ -154,6 +157,8 @@ impl<'a> Generator<'a> {
             if destination.created {
                 self.directories.made_early(b".");
             }
+            Backups::check(self.session, destination)?;
+            self.backups = Backups::new(self.session, destination);
             self.destination = Some(destination);
         }
         if first.is_empty() && !self.session.server {

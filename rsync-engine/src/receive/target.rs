@@ -14,6 +14,7 @@ use rsync_proto::text::{Failure, Kept, Message, Place, Progress, Role};
 use super::file::{Assembly, Received};
 use super::output::FileOutput;
 use super::shared::{Basis, Request, Shared};
+use crate::backup::{Backups, Purpose};
 use crate::confine::{Dir, DirStack, Pinned, Stat};
 use crate::destination::Destination;
 use crate::inbox::{Inbox, MessageSink};
@@ -42,6 +43,7 @@ pub(super) struct Target<'a> {
     dirs: DirStack,
     attributes: Attributes,
     partial: Option<PartialDir>,
+    backups: Option<Backups<'a>>,
     /// Verified files that wait in their partial directories (`--delay-updates`).
     delayed: Vec<(Arc<Segment>, usize)>,
 }
@@ -65,6 +67,7 @@ impl<'a> Target<'a> {
             dirs: DirStack::new(Arc::clone(&destination.root)),
             attributes: Attributes::new(&session.options),
             partial: PartialDir::of(&session.options),
+            backups: Backups::new(session, destination),
             delayed: Vec::new(),
         }
     }
@@ -114,6 +117,12 @@ impl<'a> Target<'a> {
             return discard(inbox, sink, tokens);
         }
         let existing = existing.filter(Stat::is_file);
+        let backups = self.backups.as_ref().filter(|_| session.options.inplace && !request.redo);
+        if let Some(backups) = backups
+            && let Err(error) = backups.keep(dir, dir_path, name, Purpose::Overwrite)
+        {
+            return Err(backups.failed(place, name, error));
+        }
         let basis = open_basis(dir, name, request.basis, partial);
         let mut draft = match Draft::open(session, dir, name, &request, basis.as_ref(), partial) {
             Ok(draft) => draft,
@@ -140,7 +149,9 @@ impl<'a> Target<'a> {
             basis: basis.as_ref(),
             attributes: &self.attributes,
             partial,
+            backups: self.backups.as_ref().filter(|_| !request.redo),
             dir,
+            dir_path,
             name,
             entry,
             place,
@@ -188,7 +199,11 @@ impl<'a> Target<'a> {
         for (list, at) in std::mem::take(&mut self.delayed) {
             let Some(entry) = list.get(at) else { continue };
             let (dir_path, name) = self.destination.place_of(&entry);
+            let backups = self.backups.as_ref();
             let moved = self.dirs.dir(dir_path).and_then(|dir| {
+                if let Some(backups) = backups {
+                    backups.keep(dir, dir_path, name, Purpose::Replace)?;
+                }
                 partial.open(dir)?.rename(name, dir, name)?;
                 partial.remove_if_empty(dir);
                 Ok(())
@@ -249,7 +264,9 @@ struct Finish<'f> {
     basis: Option<&'f File>,
     attributes: &'f Attributes,
     partial: Option<&'f PartialDir>,
+    backups: Option<&'f Backups<'f>>,
     dir: &'f Dir,
+    dir_path: &'f [u8],
     name: &'f [u8],
     entry: EntryRef<'f>,
     place: Place<'f>,
@@ -267,6 +284,9 @@ impl Finish<'_> {
         }
         let Some(temp) = &draft.temp else {
             if draft.in_partial_dir {
+                if !self.session.options.delay_updates {
+                    self.keep_replaced()?;
+                }
                 return Ok(self.place_updated_partial(&draft));
             }
             self.set_attributes(&draft, Times::Exact);
@@ -277,7 +297,13 @@ impl Finish<'_> {
             Some(partial) => {
                 partial.make(self.dir).and_then(|delayed| self.dir.rename(temp, &delayed, self.name))
             }
-            None => self.dir.rename(temp, self.dir, self.name),
+            None => {
+                if let Err(error) = self.keep_replaced() {
+                    self.discard(temp);
+                    return Err(error);
+                }
+                self.dir.rename(temp, self.dir, self.name)
+            }
         };
         if let Err(error) = placed {
             self.session.failed(Role::Receiver, Failure::Rename(self.place, self.name), &error);
@@ -288,6 +314,15 @@ impl Finish<'_> {
             partial.discard(self.dir, self.name);
         }
         Ok(Outcome::Finished)
+    }
+
+    /// `--backup`: keeps what the new file is about to replace.
+    fn keep_replaced(&self) -> Result<(), EngineError> {
+        let Some(backups) = self.backups else { return Ok(()) };
+        match backups.keep(self.dir, self.dir_path, self.name, Purpose::Replace) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(backups.failed(self.place, self.name, error)),
+        }
     }
 
     /// The partial file was completed where it is.
@@ -357,7 +392,7 @@ impl Finish<'_> {
                 }
                 None if options.partial => {
                     self.set_attributes(draft, times);
-                    self.dir.rename(temp, self.dir, self.name).is_ok()
+                    self.keep_replaced().is_ok() && self.dir.rename(temp, self.dir, self.name).is_ok()
                 }
                 None => false,
             };

@@ -16,7 +16,6 @@ impl TransferOptions {
             _ => None,
         };
         let named = |on: bool, name| on.then_some(name);
-        let backup = if self.backup_dir.is_some() { "--backup-dir" } else { "--backup" };
         let basis = self.basis_dirs.as_ref().map(|basis| match basis.kind {
             BasisKind::Compare => "--compare-dest",
             BasisKind::Copy => "--copy-dest",
@@ -29,7 +28,6 @@ impl TransferOptions {
             named(self.munge_links == Some(true), "--munge-links"),
             named(self.super_user == SuperUser::Fake, "--fake-super"),
             named(!self.server && self.stop_at.is_some(), "--stop-at"),
-            named(receiving && self.backup, backup),
             named(receiving && self.keep_dirlinks, "--keep-dirlinks"),
             named(receiving && self.write_devices, "--write-devices"),
             named(receiving && self.temp_dir.is_some(), "--temp-dir"),

@@ -1,0 +1,311 @@
+//! `--backup`: keeps what is about to be replaced or deleted (spec 07 §11).
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use bstr::{BStr, BString};
+use rsync_proto::flist::Kind;
+use rsync_proto::options::SuperUser;
+use rsync_proto::text::{Event, Failure, Message, OptionDir, Place, Topic};
+use rustix::io::Errno;
+
+use crate::confine::{Dir, DirStack, Pinned, Stat, Trust, make_operator_dir, open_operator_dir};
+use crate::destination::Destination;
+use crate::meta::{ACCESS_ACL, DEFAULT_ACL};
+use crate::{EngineError, Session};
+
+/// Directories nested deeper than this are not removed to make way for a backup.
+const MAX_DEPTH: usize = 1024;
+
+/// What happens to the original after it was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Another file is renamed over it: the name never vanishes.
+    Replace,
+    /// It goes away.
+    Delete,
+    /// It is written in place: what is kept is a copy.
+    Overwrite,
+}
+
+/// Keeps backups of one destination; each thread has its own.
+pub(crate) struct Backups<'a> {
+    session: &'a Session,
+    destination: &'a Destination,
+    place: Option<BackupDir<'a>>,
+    may_chown: bool,
+}
+
+/// `--backup-dir`.
+struct BackupDir<'a> {
+    /// As typed.
+    path: &'a BStr,
+    /// Opened, and made if it is missing, with the first backup.
+    dirs: RefCell<Option<DirStack>>,
+}
+
+/// Where one backup goes.
+struct Backup<'b> {
+    place: &'b Dir,
+    name: &'b [u8],
+    /// Its path, for people.
+    shown: &'b [u8],
+}
+
+impl<'a> Backups<'a> {
+    /// `None` if no backups are asked for.
+    pub(crate) fn new(session: &'a Session, destination: &'a Destination) -> Option<Self> {
+        let options = &session.options;
+        options.backup.then(|| Self {
+            session,
+            destination,
+            place: options
+                .backup_dir
+                .as_ref()
+                .map(|path| BackupDir { path: path.as_ref(), dirs: RefCell::default() }),
+            may_chown: options.super_user == SuperUser::On || rustix::process::geteuid().is_root(),
+        })
+    }
+
+    /// Checks and announces `--backup-dir`, once per session.
+    ///
+    /// # Errors
+    /// [`EngineError::BadOptionDir`] if something else is there (exit 1), or an untrusted link leads there.
+    pub(crate) fn check(session: &Session, destination: &Destination) -> Result<(), EngineError> {
+        let options = &session.options;
+        let Some(path) = options.backup_dir.as_ref().filter(|_| options.backup) else { return Ok(()) };
+        match open_operator_dir(&destination.root, path, Trust::of(options)) {
+            Ok(_) => session.say(Message::BackupDir(path, true)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                session.say(Message::BackupDir(path, false));
+            }
+            Err(_) => {
+                let mut text = Vec::new();
+                Message::OptionDirNotDirectory(OptionDir::Backup, path).render(&mut text);
+                return Err(EngineError::BadOptionDir { text: text.into() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `name` looks like a backup itself, which is deleted without another one.
+    fn is_backup(&self, name: &[u8]) -> bool {
+        self.place.is_none() && name.ends_with(&self.session.options.suffix)
+    }
+
+    /// Keeps `name` of `dir`, the directory at `dir_path` of the destination; answers whether the name
+    /// is gone already. Directories, and nothing at all, need no backup.
+    ///
+    /// # Errors
+    /// What the system says; the original is untouched then.
+    pub(crate) fn keep(&self, dir: &Dir, dir_path: &[u8], name: &[u8], purpose: Purpose) -> io::Result<bool> {
+        let stat = match dir.stat(name) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if stat.is_dir() || (purpose == Purpose::Delete && self.is_backup(name)) {
+            return Ok(false);
+        }
+        let path = join(dir_path, name);
+        if stat.kind() == Kind::Symlink && self.session.options.safe_links {
+            let target = dir.read_link(name)?;
+            if crate::scan::is_unsafe(&target, &path) {
+                self.session.say(Message::BackupSkipsUnsafeSymlink(&path, &target));
+                return Ok(false);
+            }
+        }
+        let suffix = &self.session.options.suffix;
+        if self.place.is_none() && suffix.is_empty() {
+            // The backup would be the file itself; the parser refuses this, a library user may not.
+            return Err(Errno::INVAL.into());
+        }
+        let kept = [name, suffix].concat();
+        let mut shown = Vec::new();
+        if let Some(place) = &self.place {
+            shown.extend_from_slice(place.path);
+            shown.push(b'/');
+        }
+        shown.extend_from_slice(&path);
+        shown.extend_from_slice(suffix);
+        let gone = self.with_place(dir, dir_path, |place| {
+            let backup = Backup { place, name: &kept, shown: &shown };
+            self.store(dir, name, &stat, &backup, purpose)
+        })?;
+        self.session.say(Message::BackedUp(&path, &shown));
+        Ok(gone)
+    }
+
+    fn store(
+        &self,
+        dir: &Dir,
+        name: &[u8],
+        stat: &Stat,
+        &Backup { place, name: kept, shown }: &Backup<'_>,
+        purpose: Purpose,
+    ) -> io::Result<bool> {
+        match place.stat(kept) {
+            Ok(old) if old.same_file(stat) && purpose != Purpose::Overwrite => return Ok(false),
+            Ok(old) if old.is_dir() => {
+                self.empty(&place.open_dir(kept)?, shown, 0)?;
+                place.rmdir(kept)?;
+            }
+            _ => {}
+        }
+        let linked = match purpose {
+            Purpose::Replace => link(dir, name, place, kept),
+            Purpose::Delete | Purpose::Overwrite => Err(Errno::XDEV.into()),
+        };
+        if linked.is_ok() {
+            return Ok(false);
+        }
+        // A file system without hard links loses the name for a moment; another one needs a copy.
+        if purpose != Purpose::Overwrite && dir.rename(name, place, kept).is_ok() {
+            return Ok(true);
+        }
+        self.copy(dir, name, stat, place, kept)?;
+        if purpose == Purpose::Delete {
+            dir.unlink(name)?;
+        }
+        Ok(purpose == Purpose::Delete)
+    }
+
+    /// Deletes everything in the directory `path`, which is where a backup belongs; no link is followed.
+    fn empty(&self, dir: &Dir, path: &[u8], depth: usize) -> io::Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(Errno::LOOP.into());
+        }
+        for name in dir.names()? {
+            let is_dir = dir.stat(&name)?.is_dir();
+            let path = join(path, &name);
+            if is_dir {
+                self.empty(&dir.open_dir(&name)?, &path, depth + 1)?;
+                dir.rmdir(&name)?;
+            } else {
+                dir.unlink(&name)?;
+            }
+            if self.session.events.wants(Topic::Deletions) {
+                self.session.events.emit(Event::Deleted { name: &path, is_dir });
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&self, dir: &Dir, name: &[u8], stat: &Stat, place: &Dir, kept: &[u8]) -> io::Result<()> {
+        if stat.is_file() {
+            let mut from = dir.open_read(name)?;
+            let (mut to, temp) = place.create_temp(kept, &mut rand::random)?;
+            let copied = io::copy(&mut from, &mut to)
+                .and_then(|_| self.copy_attributes(stat, Some(&from), &Pinned::of(&to)))
+                .and_then(|()| place.rename(&temp, place, kept));
+            if copied.is_err() {
+                // The first failure is the one to tell.
+                let _ = place.unlink(&temp);
+            }
+            return copied;
+        }
+        if place.stat(kept).is_ok() {
+            place.unlink(kept)?;
+        }
+        match stat.kind() {
+            Kind::Symlink => place.symlink(&dir.read_link(name)?, kept)?,
+            _ => place.mknod(kept, stat.mode & !0o7077, stat.rdev)?,
+        }
+        self.copy_attributes(stat, None, &place.pin(kept)?)
+    }
+
+    fn copy_attributes(&self, stat: &Stat, from: Option<&File>, to: &Pinned<'_>) -> io::Result<()> {
+        if self.may_chown {
+            to.chown(Some(stat.uid), Some(stat.gid))?;
+        }
+        let options = &self.session.options;
+        if let Some(from) = from.map(Pinned::of).filter(|_| options.acls || options.xattrs > 0) {
+            for name in from.xattr_names()? {
+                let is_acl = name == ACCESS_ACL || name == DEFAULT_ACL;
+                let wanted = if is_acl { options.acls } else { options.xattrs > 0 };
+                if let Some(value) = from.xattr(&name)?.filter(|_| wanted) {
+                    to.set_xattr(&name, &value)?;
+                }
+            }
+        }
+        to.set_times(Some(stat.mtime), Some(stat.atime))?;
+        to.chmod(stat.mode)
+    }
+
+    /// Works in the directory that backups of `dir_path` go to.
+    fn with_place<T>(
+        &self,
+        dir: &Dir,
+        dir_path: &[u8],
+        work: impl FnOnce(&Dir) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let Some(place) = &self.place else { return work(dir) };
+        let mut dirs = place.dirs.borrow_mut();
+        let dirs = match &mut *dirs {
+            Some(dirs) => dirs,
+            None => {
+                let trust = Trust::of(&self.session.options);
+                let (root, _) = make_operator_dir(&self.destination.root, place.path, 0o777, trust)?;
+                dirs.insert(DirStack::new(Arc::new(root)))
+            }
+        };
+        if dirs.dir(dir_path).is_err() {
+            self.make_dirs(dirs, dir_path)?;
+        }
+        work(dirs.dir(dir_path)?)
+    }
+
+    /// Makes the directories of `path`, which look like those of the destination.
+    fn make_dirs(&self, dirs: &mut DirStack, path: &[u8]) -> io::Result<()> {
+        let mut models = DirStack::new(Arc::clone(&self.destination.root));
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let ends: Vec<usize> = ends.chain([path.len()]).collect();
+        let mut start = 0;
+        for end in ends {
+            let (above, name) = (&path[..start.max(1) - 1], &path[start..end]);
+            let parent = dirs.dir(above)?;
+            match parent.stat(name) {
+                Ok(stat) if stat.is_dir() => {}
+                found => {
+                    if found.is_ok() {
+                        parent.unlink(name)?;
+                    }
+                    parent.mkdir(name, 0o700)?;
+                    let model = models.dir(above)?.stat(name)?;
+                    let made = parent.pin(name)?;
+                    if self.may_chown && self.session.options.owner {
+                        made.chown(Some(model.uid), Some(model.gid))?;
+                    }
+                    made.chmod(model.mode)?;
+                }
+            }
+            start = end + 1;
+        }
+        Ok(())
+    }
+
+    /// The failure of a backup that ends the run (exit 11).
+    pub(crate) fn failed(&self, place: Place<'_>, name: &[u8], source: io::Error) -> EngineError {
+        let shown: BString = [name, &self.session.options.suffix].concat().into();
+        let mut text = b"rsync: [receiver] ".to_vec();
+        Failure::KeepBackup(place, &shown).render(&mut text);
+        EngineError::FileIo { text: text.into(), source }
+    }
+}
+
+/// Gives the file another name, in place of whatever has that name.
+fn link(dir: &Dir, name: &[u8], place: &Dir, kept: &[u8]) -> io::Result<()> {
+    match dir.link(name, place, kept) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            place.unlink(kept)?;
+            dir.link(name, place, kept)
+        }
+        result => result,
+    }
+}
+
+fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
+}
