@@ -82,9 +82,8 @@ impl<'a> Backups<'a> {
                 session.say(Message::BackupDir(path, false));
             }
             Err(_) => {
-                let mut text = Vec::new();
-                Message::OptionDirNotDirectory(OptionDir::Backup, path).render(&mut text);
-                return Err(EngineError::BadOptionDir { text: text.into() });
+                session.say(Message::OptionDirNotDirectory(OptionDir::Backup, path));
+                return Err(EngineError::BadOptionDir);
             }
         }
         Ok(())

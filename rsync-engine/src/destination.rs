@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bstr::BString;
 use rsync_proto::flist::EntryRef;
-use rsync_proto::text::Message;
+use rsync_proto::text::{Event, Message};
 
 use crate::confine::{Dir, Trust, make_operator_dir, open_operator_dir};
 use crate::{EngineError, Session};
@@ -45,8 +45,10 @@ impl Destination {
         let many = count > 1 || slash;
         match std::fs::metadata(as_path(argument)) {
             Ok(metadata) if metadata.is_dir() => Self::enter(session, trimmed, 1),
-            Ok(_) if count > 1 => Err(refused(Message::DestinationMustBeDirectory)),
-            Ok(_) if first.is_some_and(|entry| entry.is_dir()) => Err(refused(Message::DirectoryOverFile)),
+            Ok(_) if count > 1 => Err(refused(session, Message::DestinationMustBeDirectory)),
+            Ok(_) if first.is_some_and(|entry| entry.is_dir()) => {
+                Err(refused(session, Message::DirectoryOverFile))
+            }
             Ok(_) => Self::file(session, trimmed),
             Err(error) if session.options.mkpath && (many || trimmed.contains(&b'/')) => {
                 Self::make_path(session, argument, (count > 1, many), &error)
@@ -177,11 +179,12 @@ fn without_trailing_slashes(path: &[u8]) -> &[u8] {
     &path[..end.min(path.len())]
 }
 
-/// Why the destination cannot serve: the run ends with exit 3.
-fn refused(message: Message<'_>) -> EngineError {
+/// Says why the destination cannot serve, and ends the run with exit 3.
+fn refused(session: &Session, message: Message<'_>) -> EngineError {
     let mut text = Vec::new();
     message.render(&mut text);
-    EngineError::Refused { text: text.into() }
+    session.events.emit(Event::Message(message));
+    EngineError::Refused
 }
 
 /// A path as messages quote it: absolute.
@@ -218,7 +221,7 @@ mod tests {
     use rsync_proto::exit::ExitCode;
     use rsync_proto::options::TransferOptions;
     use rsync_proto::session::{CompatFlags, Negotiated};
-    use rsync_proto::text::{Event, EventSink, Topic};
+    use rsync_proto::text::{EventSink, Topic};
 
     use super::*;
     use crate::LinkControl;

@@ -92,18 +92,12 @@ pub enum EngineError {
     /// A source argument cannot be sent under its name (exit 1).
     #[error(transparent)]
     Source(#[from] DotDotInName),
-    /// The destination cannot serve (exit 3).
-    #[error("{text}")]
-    Refused {
-        /// The C rsync's text.
-        text: BString,
-    },
-    /// A directory given by option cannot serve (exit 1).
-    #[error("{text}")]
-    BadOptionDir {
-        /// The C rsync's text.
-        text: BString,
-    },
+    /// The destination cannot serve; the reason was said (exit 3).
+    #[error("the destination cannot be used")]
+    Refused,
+    /// A directory given by option cannot serve; the reason was said (exit 1).
+    #[error("a directory given by option cannot be used")]
+    BadOptionDir,
     /// The other thread of this side ended without saying why.
     #[error("a part of this process ended unexpectedly")]
     ReceiverGone,
@@ -178,8 +172,8 @@ impl EngineError {
             Self::Ledger(error) => error.exit_code(),
             Self::Phase(error) => error.exit_code(),
             Self::Source(_) => ExitCode::SYNTAX,
-            Self::Refused { .. } => ExitCode::FILE_SELECT,
-            Self::BadOptionDir { .. } => ExitCode::SYNTAX,
+            Self::Refused => ExitCode::FILE_SELECT,
+            Self::BadOptionDir => ExitCode::SYNTAX,
             Self::ReceiverGone => ExitCode::CHILD_TERMINATED,
             Self::IdMap(error) => error.exit_code(),
             Self::Chmod(error) => error.exit_code(),

@@ -91,7 +91,12 @@ fn last_words(error: &ClientError, role: Role) -> Option<String> {
     match error {
         ClientError::Shell { .. } => None,
         ClientError::ShellFailed { error, .. } => last_words(error, role),
-        ClientError::Engine(EngineError::PeerExit(_) | EngineError::Cancelled | EngineError::Refused) => None,
+        ClientError::Engine(
+            EngineError::PeerExit(_)
+            | EngineError::Cancelled
+            | EngineError::Refused
+            | EngineError::BadOptionDir,
+        ) => None,
         ClientError::Engine(error) => Some(error.render(role)),
         error => Some(error.to_string()),
     }

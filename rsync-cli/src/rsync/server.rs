@@ -88,7 +88,10 @@ fn finish(result: Result<ExitCode, ServerError>) -> ExitCode {
             let code = error.exit_code();
             let text = match &error {
                 ServerError::Engine(
-                    EngineError::PeerExit(_) | EngineError::Cancelled | EngineError::Refused,
+                    EngineError::PeerExit(_)
+                    | EngineError::Cancelled
+                    | EngineError::Refused
+                    | EngineError::BadOptionDir,
                 ) => None,
                 ServerError::Engine(error) => Some(error.render(Role::Server)),
                 error => Some(error.to_string()),
