@@ -1,6 +1,5 @@
 //! Why a client call fails.
 
-use std::fmt::Write as _;
 use std::io;
 use std::net::IpAddr;
 
@@ -11,6 +10,7 @@ use rsync_proto::filter::FilterError;
 use rsync_proto::meta::ChmodError;
 use rsync_proto::options::OptionError;
 use rsync_proto::session::{ConnectProxyError, EarlyInputTooLong, GreetingError, NoCommonDigest, SetupError};
+use rsync_proto::text::{Role, describe_errno};
 
 use crate::password::PasswordError;
 
@@ -33,7 +33,7 @@ pub enum ClientError {
         reason: String,
     },
     /// No address of the host answered.
-    #[error("{}", connect_text(host, failures))]
+    #[error("{}", connect_text("rsync: ", host, failures))]
     Connect {
         /// Its name.
         host: BString,
@@ -70,7 +70,7 @@ pub enum ClientError {
     #[error("Invalid remote host: hostnames may not start with '-'.")]
     HostDash,
     /// A process could not be started.
-    #[error("rsync: [Client] Failed to exec {command}: {source}")]
+    #[error("rsync: Failed to exec {command}: {source}")]
     Spawn {
         /// The program.
         command: BString,
@@ -165,6 +165,21 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// The text as rsync prints it; system errors name who met them.
+    #[must_use]
+    pub fn render(&self, role: Role) -> String {
+        let prefix = format!("rsync: [{}] ", role.name());
+        match self {
+            Self::Connect { host, failures } => connect_text(&prefix, host, failures),
+            Self::Spawn { command, source } => {
+                let reason = describe_errno(source.raw_os_error().unwrap_or_default());
+                format!("{prefix}Failed to exec {command}: {reason}")
+            }
+            Self::Engine(error) => error.render(role),
+            error => error.to_string(),
+        }
+    }
+
     /// Says which socket operation failed.
     pub(crate) fn socket(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Socket { action, source }
@@ -212,21 +227,11 @@ impl ClientError {
     }
 }
 
-/// One line for every address.
-fn connect_text(host: &BString, failures: &[(IpAddr, io::Error)]) -> String {
-    let mut text = String::new();
-    for (address, error) in failures {
-        let reason = error.to_string();
-        let (reason, number) = match error.raw_os_error() {
-            Some(number) => (reason.split(" (os error").next().unwrap_or(&reason), number),
-            None => (&*reason, 0),
-        };
-        let separator = if text.is_empty() { "" } else { "\n" };
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "{separator}rsync: [Client] failed to connect to {host} ({address}): {reason} ({number})"
-        );
-    }
-    text
+/// One line for every address, with `prefix` in front.
+fn connect_text(prefix: &str, host: &BString, failures: &[(IpAddr, io::Error)]) -> String {
+    let lines = failures.iter().map(|(address, error)| {
+        let reason = describe_errno(error.raw_os_error().unwrap_or_default());
+        format!("{prefix}failed to connect to {host} ({address}): {reason}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -97,8 +97,7 @@ fn last_words(error: &ClientError, role: Role) -> Option<String> {
             | EngineError::Refused
             | EngineError::BadOptionDir,
         ) => None,
-        ClientError::Engine(error) => Some(error.render(role)),
-        error => Some(error.to_string()),
+        error => Some(error.render(role)),
     }
 }
 

@@ -98,6 +98,7 @@ fn resolver_text(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rsync_proto::text::Role;
     use std::net::TcpListener;
 
     #[test]
@@ -106,8 +107,8 @@ mod tests {
             TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("port").port();
         let error = connect_tcp(b"127.0.0.1", port, &TcpOptions::default()).expect_err("nobody listens");
         assert_eq!(
-            error.to_string(),
-            "rsync: [Client] failed to connect to 127.0.0.1 (127.0.0.1): Connection refused (111)"
+            error.render(Role::EarlyReceiver),
+            "rsync: [Receiver] failed to connect to 127.0.0.1 (127.0.0.1): Connection refused (111)"
         );
         assert_eq!(error.exit_code().code(), 10);
     }
