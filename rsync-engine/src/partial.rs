@@ -6,28 +6,40 @@ use std::io;
 use bstr::BString;
 use rsync_proto::options::TransferOptions;
 
-use crate::confine::Dir;
+use crate::confine::{Dir, Trust, make_operator_dir, open_operator_dir};
 
-/// A directory for partial files inside each directory of the destination.
+/// Where partial files are: a directory inside each directory of the destination, or one for all,
+/// where files of one name collide.
 #[derive(Clone, Debug)]
 pub(crate) struct PartialDir {
     name: BString,
+    trust: Trust,
 }
 
 impl PartialDir {
-    /// The directory that the options ask for; only a relative one of a single component is
-    /// supported, which option checks ensure.
+    /// The directory that the options ask for.
     pub(crate) fn of(options: &TransferOptions) -> Option<Self> {
-        options.partial_dir.clone().map(|name| Self { name })
+        let trust = Trust::of(options);
+        options.partial_dir.clone().map(|name| Self { name, trust })
+    }
+
+    fn is_shared(&self) -> bool {
+        self.name.starts_with(b"/")
     }
 
     /// Opens the partial directory inside `dir`.
     pub(crate) fn open(&self, dir: &Dir) -> io::Result<Dir> {
-        dir.open_beneath(&self.name)
+        match self.is_shared() {
+            true => open_operator_dir(dir, &self.name, self.trust),
+            false => dir.open_beneath(&self.name),
+        }
     }
 
     /// Opens it, making it where it is missing and removing what else has its name.
     pub(crate) fn make(&self, dir: &Dir) -> io::Result<Dir> {
+        if self.is_shared() {
+            return make_operator_dir(dir, &self.name, 0o700, self.trust).map(|(made, _)| made);
+        }
         let error = match self.open(dir) {
             Ok(opened) => return Ok(opened),
             Err(error) => error,
@@ -50,7 +62,9 @@ impl PartialDir {
 
     /// Removes the directory when its last file has left.
     pub(crate) fn remove_if_empty(&self, dir: &Dir) {
-        // Other files may still wait in it.
-        let _ = dir.rmdir(&self.name);
+        if !self.is_shared() {
+            // Other files may still wait in it.
+            let _ = dir.rmdir(&self.name);
+        }
     }
 }

@@ -71,11 +71,15 @@ impl Generator<'_> {
     pub(super) fn prepare_directory(&mut self, at: At<'_>) -> Result<(), EngineError> {
         let options = &self.session.options;
         let early = options.times && !options.omit_dir_times && !options.dry_run && !options.existing;
-        if !early || at.path == b"." || self.directories.skips(at.path) {
+        if !early || at.path == b"." || self.directories.skips(at.path) || self.is_left_out(&at) {
             return Ok(());
         }
-        let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-        if self.lstat(&at).is_err_and(|error| missing(&error)) {
+        let is_free = match self.lstat(&at) {
+            Ok(stat) if stat.is_dir() || options.ignore_existing => false,
+            Ok(_) => self.make_room(&at)?,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if is_free {
             let (dir, name) = self.place()?.place_of(&at.entry);
             if self.dirs.dir(dir).and_then(|dir| dir.mkdir(name, at.entry.mode() & 0o700)).is_ok() {
                 self.directories.made_early(at.path);
@@ -87,8 +91,7 @@ impl Generator<'_> {
     /// Makes a directory and sets its attributes (spec 07 §3 "Directory (full)").
     pub(super) fn process_directory(&mut self, at: At<'_>, stat: Option<Stat>) -> Result<(), EngineError> {
         let options = &self.session.options;
-        let implied = at.entry.flags().has(EntryFlags::IMPLIED_DIR);
-        if options.relative && !options.implied_dirs && implied {
+        if self.is_left_out(&at) {
             return Ok(());
         }
         let mut stat = stat;
@@ -129,6 +132,37 @@ impl Generator<'_> {
         if answered { self.itemize(&at, flags, None) } else { Ok(()) }
     }
 
+    /// `--no-implied-dirs`: the entry only leads to one that was asked for.
+    fn is_left_out(&self, at: &At<'_>) -> bool {
+        let options = &self.session.options;
+        options.relative && !options.implied_dirs && at.entry.flags().has(EntryFlags::IMPLIED_DIR)
+    }
+
+    /// `--no-implied-dirs`: makes the directories that lead to an entry, where they are missing.
+    pub(super) fn make_left_out_parents(&mut self, at: &At<'_>) -> io::Result<()> {
+        let options = &self.session.options;
+        if !options.relative || options.implied_dirs || options.dry_run {
+            return Ok(());
+        }
+        let Some(destination) = self.destination else { return Ok(()) };
+        let (dir_path, _) = destination.place_of(&at.entry);
+        match self.dirs.dir(dir_path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_parents(dir_path),
+            _ => Ok(()),
+        }
+    }
+
+    fn make_parents(&mut self, dir_path: &[u8]) -> io::Result<()> {
+        let mut above = 0;
+        for component in dir_path.split(|&byte| byte == b'/') {
+            match self.dirs.dir(&dir_path[..above])?.mkdir(component, 0o777) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => above += usize::from(above > 0) + component.len(),
+            }
+        }
+        Ok(())
+    }
+
     fn make_directory(&mut self, at: &At<'_>) -> io::Result<()> {
         let Some(destination) = self.destination else { return Ok(()) };
         let (dir_path, name) = destination.place_of(&at.entry);
@@ -138,16 +172,7 @@ impl Generator<'_> {
         let made = self.dirs.dir(dir_path).and_then(|dir| dir.mkdir(name, at.entry.mode() & 0o7777));
         match made {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.session.options.relative => {
-                let mut above = 0;
-                for component in dir_path.split(|&byte| byte == b'/') {
-                    let made = self.dirs.dir(&dir_path[..above])?.mkdir(component, 0o777);
-                    if let Err(error) = made
-                        && error.kind() != io::ErrorKind::AlreadyExists
-                    {
-                        return Err(error);
-                    }
-                    above += usize::from(above > 0) + component.len();
-                }
+                self.make_parents(dir_path)?;
                 self.dirs.dir(dir_path)?.mkdir(name, at.entry.mode() & 0o7777)
             }
             result => result,
@@ -201,7 +226,7 @@ impl Generator<'_> {
         let Some(at) = At::new(list, place, 0, &path) else { return };
         let named = self.destination.is_none_or(|destination| destination.local_name.is_some());
         let skipped = self.directories.skips(&path) || self.directories.skipped.contains(&path);
-        if options.dry_run || options.list_only || named || skipped {
+        if options.dry_run || options.list_only || named || skipped || self.is_left_out(&at) {
             return;
         }
         let Ok(current) = self.lstat(&at) else { return };

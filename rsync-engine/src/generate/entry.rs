@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use rsync_proto::flist::{EntryRef, Kind, Segment};
-use rsync_proto::options::{Info, RemoveSource};
+use rsync_proto::options::{Info, RemoveSource, TransferOptions};
 use rsync_proto::phase::{ItemAttributes, ItemFlags};
 use rsync_proto::text::{
     Direction, EntryFacts, EntryKind, Event, Failure, Item, Message, Place, Role, Stage, Topic,
@@ -41,7 +41,7 @@ impl<'a> Generator<'a> {
     pub(super) fn process(&mut self, at: At<'_>) -> Result<(), EngineError> {
         let options = &self.session.options;
         if options.list_only {
-            self.session.events.emit(Event::Listed { entry: &facts(&at.entry, at.path) });
+            self.session.events.emit(Event::Listed { entry: &facts(&at.entry, at.path, options) });
             return Ok(());
         }
         if self.directories.skips(at.path) {
@@ -65,8 +65,10 @@ impl<'a> Generator<'a> {
             return self.drop_member(&at);
         }
         let both_dirs = at.entry.is_dir() && stat.is_some_and(|stat| stat.is_dir());
-        if options.ignore_existing && stat.is_some() && !both_dirs && !self.in_redo {
-            self.session.say(Message::Exists(at.path, None));
+        if let (true, Some(stat), false) = (options.ignore_existing && !self.in_redo, &stat, both_dirs) {
+            let detailed = self.session.events.wants(Topic::Info(Info::Skip, 2));
+            let detail = detailed.then(|| self.exists_detail(&at, stat));
+            self.session.say(Message::Exists(at.path, detail));
             return self.drop_member(&at);
         }
         if at.entry.is_dir() {
@@ -76,6 +78,12 @@ impl<'a> Generator<'a> {
         }
         if !self.is_wanted_kind(&at.entry) {
             self.session.say(Message::SkippingNonRegular(at.path));
+            return self.drop_member(&at);
+        }
+        if stat.is_none()
+            && let Err(error) = self.make_left_out_parents(&at)
+        {
+            self.report(Failure::MakeDir(self.full_path(at.path)), &error);
             return self.drop_member(&at);
         }
         match self.admit_member(&at) {
@@ -164,7 +172,7 @@ impl<'a> Generator<'a> {
                 detailed: true,
                 xname,
                 direction: Direction::Received,
-                entry: facts(&at.entry, at.path),
+                entry: facts(&at.entry, at.path, &self.session.options),
                 data_bytes: 0,
                 sum_bytes: 0,
                 digest: None,
@@ -173,7 +181,15 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// The entry is as it should be without content having travelled (`--remove-source-files`).
+    /// The entry was in place already, or became another name of one that is.
+    pub(super) fn succeed_unsent(&mut self, index: u32) -> Result<(), EngineError> {
+        match self.session.options.remove_source {
+            RemoveSource::SentFiles => Ok(()),
+            _ => self.succeed(index),
+        }
+    }
+
+    /// The entry is as it should be: the sender may remove it (`--remove-source-files`).
     pub(super) fn succeed(&mut self, index: u32) -> Result<(), EngineError> {
         if self.session.options.remove_source == RemoveSource::No || self.session.options.dry_run {
             return Ok(());
@@ -183,7 +199,7 @@ impl<'a> Generator<'a> {
 }
 
 /// What event consumers may show of an entry.
-pub(crate) fn facts<'e>(entry: &EntryRef<'e>, path: &'e [u8]) -> EntryFacts<'e> {
+pub(crate) fn facts<'e>(entry: &EntryRef<'e>, path: &'e [u8], options: &TransferOptions) -> EntryFacts<'e> {
     EntryFacts {
         name: path,
         source_dir: b"",
@@ -193,7 +209,7 @@ pub(crate) fn facts<'e>(entry: &EntryRef<'e>, path: &'e [u8]) -> EntryFacts<'e> 
         atime: entry.atime(),
         crtime: entry.crtime(),
         uid: entry.uid(),
-        gid: Some(entry.gid()),
+        gid: options.group.then_some(entry.gid()),
         target: entry.target().filter(|target| !target.is_empty()),
     }
 }

@@ -3,14 +3,16 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use rsync_proto::flist::Kind;
 use rsync_proto::options::Append;
 use rsync_proto::phase::{Basis as WireBasis, ItemAttributes, ItemFlags};
 use rsync_proto::sum::{Digest, SumHead, SumHeadSizing};
-use rsync_proto::text::{Failure, Message};
+use rsync_proto::text::{ExistsDetail, Failure, Message};
 use rsync_proto::wire::WireError;
 
 use super::entry::At;
 use super::judge::{Passed, QuickCheck, item_flags, passed_over, quick_check};
+use super::nodes::class;
 use super::run::Generator;
 use crate::EngineError;
 use crate::confine::Stat;
@@ -99,24 +101,51 @@ impl Generator<'_> {
         let wanted = self.attributes.wanted(&at.entry, Some(stat));
         let flags = item_flags(&at.entry, Some(stat), &wanted, ItemFlags::default(), options)
             | self.extended_flags(at, Some(stat), &wanted);
-        if !options.dry_run {
-            if let (Some(destination), Some(partial)) = (self.destination, &self.partial) {
-                let (dir, name) = destination.place_of(&at.entry);
-                if let Ok(dir) = self.dirs.dir(dir) {
-                    partial.discard(dir, name);
-                }
+        if let (Some(destination), Some(partial), false) = (self.destination, &self.partial, options.dry_run)
+        {
+            let (dir, name) = destination.place_of(&at.entry);
+            if let Ok(dir) = self.dirs.dir(dir) {
+                partial.discard(dir, name);
             }
-            let times = if options.checksum { Times::Exact } else { Times::Window };
-            let changed = self.apply(at, stat, &wanted, times);
-            self.session.say(if changed {
-                Message::AttributesChanged(at.path)
-            } else {
-                Message::UpToDate(at.path)
-            });
         }
+        let times = if options.checksum { Times::Exact } else { Times::Window };
+        let changed = match options.dry_run {
+            true => flags.is_significant(),
+            false => self.apply(at, stat, &wanted, times),
+        };
+        self.say_kept(at, changed);
         self.itemize(at, flags, None)?;
-        self.succeed(at.index)?;
+        self.succeed_unsent(at.index)?;
         self.member_in_place(at)
+    }
+
+    /// Says (where names are printed even if nothing travels) what became of an entry that stays.
+    pub(super) fn say_kept(&self, at: &At<'_>, changed: bool) {
+        self.session.say(match changed {
+            true => Message::AttributesChanged(at.path),
+            false => Message::UpToDate(at.path),
+        });
+    }
+
+    /// How an existing entry differs, for those who ask why `--ignore-existing` leaves it alone.
+    pub(super) fn exists_detail(&mut self, at: &At<'_>, stat: &Stat) -> ExistsDetail {
+        let options = &self.session.options;
+        if at.entry.is_dir() || class(at.entry.kind()) != class(stat.kind()) {
+            return ExistsDetail::TypeChange;
+        }
+        let same = match at.entry.kind() {
+            Kind::File => self.is_up_to_date(at, stat),
+            _ => self.is_equal_node(at, stat),
+        };
+        if !same {
+            let sums = options.checksum && at.entry.kind() == Kind::File && stat.size == at.entry.size();
+            return if sums { ExistsDetail::SumChange } else { ExistsDetail::FileChange };
+        }
+        let wanted = self.attributes.wanted(&at.entry, Some(stat));
+        match item_flags(&at.entry, Some(stat), &wanted, ItemFlags::default(), options).is_significant() {
+            true => ExistsDetail::AttributeChange,
+            false => ExistsDetail::UpToDate,
+        }
     }
 
     /// Asks the sender for the content.

@@ -35,16 +35,22 @@ impl Generator<'_> {
         if let Some(stat) = &equal {
             let flags = item_flags(&at.entry, Some(stat), &wanted, ItemFlags::default(), options)
                 | self.extended_flags(&at, Some(stat), &wanted);
-            if !options.dry_run {
-                self.apply(&at, stat, &wanted, Times::Window);
-            }
+            let changed = match options.dry_run {
+                true => flags.is_significant(),
+                false => self.apply(&at, stat, &wanted, Times::Window),
+            };
+            self.say_kept(&at, changed);
             self.itemize(&at, flags, None)?;
-            self.succeed(at.index)?;
+            self.succeed_unsent(at.index)?;
             return self.member_in_place(&at);
+        }
+        let in_the_way = stat.filter(|stat| !stat.is_dir());
+        if stat.is_some() && in_the_way.is_none() && !self.make_room(&at)? {
+            return self.drop_member(&at);
         }
         let same_class = stat.filter(|stat| class(stat.kind()) == class(at.entry.kind()));
         if !options.dry_run
-            && let Err(error) = self.make_node(&at, stat.as_ref())?
+            && let Err(error) = self.make_node(&at, in_the_way.is_some())
         {
             let place = self.full_path(at.path);
             let failure = match at.entry.kind() {
@@ -62,7 +68,7 @@ impl Generator<'_> {
         self.member_in_place(&at)
     }
 
-    fn is_equal_node(&mut self, at: &At<'_>, stat: &Stat) -> bool {
+    pub(super) fn is_equal_node(&mut self, at: &At<'_>, stat: &Stat) -> bool {
         match at.entry.kind() {
             Kind::Symlink if stat.kind() == Kind::Symlink => self
                 .in_place(at, |dir, name| dir.read_link(name))
@@ -84,15 +90,9 @@ impl Generator<'_> {
     }
 
     /// Makes the node under a temporary name, sets its attributes, and renames it over what is there.
-    fn make_node(&mut self, at: &At<'_>, stat: Option<&Stat>) -> Result<io::Result<()>, EngineError> {
-        if stat.is_some_and(Stat::is_dir) && !self.make_room(at)? {
-            return Ok(Err(io::ErrorKind::DirectoryNotEmpty.into()));
-        }
+    fn make_node(&mut self, at: &At<'_>, replaces: bool) -> io::Result<()> {
         let entry = at.entry;
-        let kept = match stat {
-            Some(_) => self.keep_replaced(at),
-            None => Ok(()),
-        };
+        let kept = if replaces { self.keep_replaced(at) } else { Ok(()) };
         let made = kept.and_then(|()| {
             self.in_place(at, |dir, name| {
                 replace(dir, name, |temp| match entry.kind() {
@@ -107,7 +107,7 @@ impl Generator<'_> {
             let wanted = self.attributes.wanted(&entry, None);
             self.apply(at, &current, &wanted, Times::Exact);
         }
-        Ok(made)
+        made
     }
 
     /// `--backup`: keeps what is about to be replaced.
@@ -252,7 +252,7 @@ impl Generator<'_> {
         if same {
             self.session.say(Message::UpToDate(at.path));
             self.itemize(at, ItemFlags::LOCAL_CHANGE | ItemFlags::XNAME_FOLLOWS, Some(b""))?;
-            return self.succeed(at.index);
+            return self.succeed_unsent(at.index);
         }
         if !options.dry_run {
             if stat.as_ref().is_some_and(Stat::is_dir) && !self.make_room(at)? {
@@ -273,12 +273,12 @@ impl Generator<'_> {
         let change = ItemFlags::LOCAL_CHANGE | ItemFlags::XNAME_FOLLOWS;
         let flags = item_flags(&at.entry, stat.as_ref(), &wanted, change, options);
         self.itemize(at, flags, Some(leader))?;
-        self.succeed(at.index)
+        self.succeed_unsent(at.index)
     }
 }
 
 /// Devices, symlinks and specials are classes; within one an entry is changed, not new.
-fn class(kind: Kind) -> u8 {
+pub(super) fn class(kind: Kind) -> u8 {
     match kind {
         Kind::Symlink => 0,
         kind if kind.is_device() => 1,

@@ -396,15 +396,16 @@ impl<'a> Receiver<'a> {
         if !self.session.events.wants(Topic::Items) {
             return;
         }
+        let digest = digest.map(|digest| self.session.negotiated.checksum.transfer.shown(digest));
         let item = text::Item {
             flags: attributes.flags,
             detailed: self.session.negotiated.has_item_flags(),
             xname: attributes.xname.as_deref(),
             direction: Direction::Received,
-            entry: facts(&entry, path),
+            entry: facts(&entry, path, &self.session.options),
             data_bytes: 0,
             sum_bytes: 0,
-            digest,
+            digest: digest.as_deref(),
         };
         self.session.events.emit(Event::Item { stage, item: &item });
     }

@@ -29,6 +29,7 @@ pub(super) fn emit(
     if !session.events.wants(Topic::Items) {
         return;
     }
+    let digest = moved.digest.map(|digest| session.negotiated.checksum.transfer.shown(digest));
     let item = Item {
         flags: attributes.flags,
         detailed: session.negotiated.has_item_flags(),
@@ -37,7 +38,7 @@ pub(super) fn emit(
         entry: facts(entry, name, source_dir, &session.options),
         data_bytes: moved.data_bytes,
         sum_bytes: moved.sum_bytes,
-        digest: moved.digest,
+        digest: digest.as_deref(),
     };
     session.events.emit(Event::Item { stage, item: &item });
 }

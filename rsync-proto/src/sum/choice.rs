@@ -39,6 +39,17 @@ impl Checksum {
         Self::None,
     ];
 
+    /// A digest as people write it: the XXH family is shown as numbers, its bytes travel the other way
+    /// round.
+    #[must_use]
+    pub fn shown(self, digest: &[u8]) -> Vec<u8> {
+        let mut shown = digest.to_vec();
+        if matches!(self, Self::Xxh64 | Self::Xxh3 | Self::Xxh128) {
+            shown.reverse();
+        }
+        shown
+    }
+
     /// The algorithm of a name given by `--checksum-choice` or a peer's list, in any case; `xxhash` is
     /// another name of xxh64. `auto` is no algorithm.
     #[must_use]
