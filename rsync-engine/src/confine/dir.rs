@@ -30,6 +30,14 @@ const NAME_MAX: usize = 255;
 /// Characters of a temporary name's suffix.
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
+/// Opens a directory, and one that may only be searched for that alone.
+fn or_search_only(open: impl Fn(OFlags) -> rustix::io::Result<OwnedFd>) -> rustix::io::Result<OwnedFd> {
+    match open(DIRECTORY) {
+        Err(Errno::ACCESS) => open(OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC),
+        opened => opened,
+    }
+}
+
 /// Refuses what is not a single component.
 pub(super) fn component(name: &[u8]) -> io::Result<&[u8]> {
     let single =
@@ -48,7 +56,7 @@ impl Dir {
     /// # Errors
     /// What the system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { fd: rustix::fs::open(path, DIRECTORY, Mode::empty())? })
+        Ok(Self { fd: or_search_only(|flags| rustix::fs::open(path, flags, Mode::empty()))? })
     }
 
     /// Takes over a descriptor of a directory.
@@ -70,7 +78,9 @@ impl Dir {
     /// # Errors
     /// `ENOTDIR` or `ELOOP` for anything but a directory.
     pub fn open_dir(&self, name: &[u8]) -> io::Result<Self> {
-        let fd = rustix::fs::openat(&self.fd, component(name)?, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+        let name = component(name)?;
+        let open = |flags| rustix::fs::openat(&self.fd, name, flags | OFlags::NOFOLLOW, Mode::empty());
+        let fd = or_search_only(open)?;
         Ok(Self { fd })
     }
 
@@ -83,7 +93,8 @@ impl Dir {
         if path.is_empty() || path == b"." {
             return self.reopen();
         }
-        match rustix::fs::openat2(&self.fd, path, DIRECTORY, Mode::empty(), BENEATH) {
+        let open = |flags| rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), BENEATH);
+        match or_search_only(open) {
             Ok(fd) => Ok(Self { fd }),
             Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk_beneath(path),
             Err(error) => Err(error.into()),
