@@ -97,6 +97,14 @@ pub enum ClientError {
         /// The C rsync's text.
         text: &'static str,
     },
+    /// The list of `--files-from` cannot be read.
+    #[error("rsync: failed to open files-from file {path}: {}", plain_reason(source))]
+    FilesFrom {
+        /// The file.
+        path: BString,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The daemon's first line is no greeting.
     #[error(transparent)]
     Greeting(#[from] GreetingError),
@@ -185,10 +193,10 @@ impl ClientError {
         move |source| Self::Socket { action, source }
     }
 
-    /// Says that a file which the options name cannot be read.
-    pub(crate) fn read(path: &BString) -> impl FnOnce(io::Error) -> Self {
+    /// Says that the list of names cannot be read.
+    pub(crate) fn files_from(path: &BString) -> impl FnOnce(io::Error) -> Self {
         let path = path.clone();
-        move |source| Self::Read { path, source }
+        move |source| Self::FilesFrom { path, source }
     }
 
     /// Says that relative names mean nothing.
@@ -212,6 +220,7 @@ impl ClientError {
             Self::NotRemote { .. } => ExitCode::SYNTAX,
             Self::Shell { code } | Self::ShellFailed { code, .. } => *code,
             Self::Read { .. } => ExitCode::FILE_IO,
+            Self::FilesFrom { .. } => ExitCode::SYNTAX,
             Self::NoLine { .. } | Self::Refused { .. } | Self::NoModule { .. } => ExitCode::START_CLIENT,
             Self::Setup(error) => error.exit_code(),
             Self::Greeting(error) => error.exit_code(),
@@ -234,4 +243,10 @@ fn connect_text(prefix: &str, host: &BString, failures: &[(IpAddr, io::Error)]) 
         format!("{prefix}failed to connect to {host} ({address}): {reason}")
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What the system said, without its number.
+fn plain_reason(error: &io::Error) -> String {
+    let reason = error.to_string();
+    reason.split(" (os error").next().unwrap_or_default().to_owned()
 }

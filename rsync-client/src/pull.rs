@@ -57,7 +57,9 @@ impl Client {
         let tree = Arc::new(LocalTree::here().map_err(ClientError::current_dir)?);
         let mut rule_files = self.operator_files(tree);
         let names = match &options.files_from {
-            Some(FilesFrom::Local(path)) => Some(rule_files.read(path).map_err(ClientError::read(path))?),
+            Some(FilesFrom::Local(path)) => {
+                Some(rule_files.read(path).map_err(ClientError::files_from(path))?)
+            }
             _ => None,
         };
         let (report, code) = self.session(remote, sources, Direction::Pull, &options, |agreed| {

@@ -54,7 +54,7 @@ impl Client {
         let mut files = self.operator_files(Arc::clone(&tree));
         let names = match &options.files_from {
             Some(FilesFrom::Local(path)) => {
-                let text = files.read(path).map_err(ClientError::read(path))?;
+                let text = files.read(path).map_err(ClientError::files_from(path))?;
                 let mut names = Vec::new();
                 let mut reader = NameReader::new(options.from0);
                 reader.push(&text, |name| names.push(name.to_vec()));

@@ -6,7 +6,7 @@ use rsync_client::{Client, ClientEnvironment, ClientError};
 use rsync_engine::EngineError;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::options::{Endpoints, OptionError, RemoteKind, Request, endpoints};
-use rsync_proto::text::{Role, Severity, exit_line};
+use rsync_proto::text::{KindCounts, Role, Severity, exit_line};
 
 use crate::console::{Console, open_log};
 use crate::facts::FACTS;
@@ -55,13 +55,14 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
     signals::on_termination(move || canceller.cancel());
     let result = call(&client, found);
     let (code, role) = match result {
-        // A receiving client speaks with the voice of its generator at the end.
-        Ok(code) if role == Role::EarlyReceiver && !lists => (code, Role::Generator),
-        Ok(code) => (code, role),
+        // A receiving client speaks with the voice of its generator at the end, if it came to that.
+        Ok((code, true)) if role == Role::EarlyReceiver && !lists => (code, Role::Generator),
+        Ok((code, _)) => (code, role),
         Err(error) => {
             if let Some(text) = last_words(&error, role) {
                 console.say(Severity::Error, &text);
             }
+            let role = if matches!(error, ClientError::FilesFrom { .. }) { Role::Client } else { role };
             (error.exit_code(), role)
         }
     };
@@ -72,16 +73,17 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
     code
 }
 
-fn call(client: &Client, found: Endpoints) -> Result<ExitCode, ClientError> {
+/// Runs the call; answers its exit code, and whether there was anything to transfer.
+fn call(client: &Client, found: Endpoints) -> Result<(ExitCode, bool), ClientError> {
     match found {
         Endpoints::Pull { remote, sources, destination: None }
             if remote.kind == RemoteKind::Daemon && sources.iter().all(|path| path.is_empty()) =>
         {
-            client.list_modules_of(&remote).map(|_| ExitCode::OK)
+            client.list_modules_of(&remote).map(|_| (ExitCode::OK, false))
         }
         found => {
-            let report = client.transfer(&found)?;
-            Ok(report.map_or(ExitCode::UNSUPPORTED, |report| report.exit_code))
+            let Some(report) = client.transfer(&found)? else { return Ok((ExitCode::UNSUPPORTED, false)) };
+            Ok((report.exit_code, report.totals.listed != KindCounts::default()))
         }
     }
 }

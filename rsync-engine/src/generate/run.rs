@@ -206,12 +206,6 @@ impl<'a> Generator<'a> {
         if incremental && !self.session.options.list_only {
             self.enter_listed_directory(list)?;
         }
-        if self.session.options.hard_links > 0 {
-            let active = list.iter().filter(|entry| entry.is_active());
-            let members =
-                active.filter_map(|entry| Some((entry.link()?.group, (list.start(), entry.place()))));
-            self.last_members.extend(members);
-        }
         let mut path = Vec::new();
         for (count, entry) in list.iter().filter(|entry| entry.is_active()).enumerate() {
             path.clear();

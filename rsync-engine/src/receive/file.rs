@@ -91,12 +91,13 @@ impl Assembly<'_> {
             block: Vec::new(),
         };
         self.skip_prefix(&mut state)?;
-        let mut said = 0;
+        let mut said = None;
         tokens.start_file(state.head.count, self.output.is_none());
         loop {
             let step = inbox.decode(sink, |input| {
                 tokens.next(input).map(|token| match token {
                     Token::Literal(data) => {
+                        self.tell(state.offset, &mut said, false);
                         self.literal(&mut state, data);
                         Step::Literal
                     }
@@ -106,10 +107,12 @@ impl Assembly<'_> {
             })?;
             match step {
                 Step::Literal => {}
-                Step::Block(index) => self.block(&mut state, index, tokens)?,
+                Step::Block(index) => {
+                    self.tell(state.offset, &mut said, false);
+                    self.block(&mut state, index, tokens)?;
+                }
                 Step::End => break,
             }
-            self.tell(state.offset, &mut said, false);
         }
         self.tell(state.offset, &mut said, true);
         let length = checksum.len();
@@ -205,12 +208,12 @@ impl Assembly<'_> {
         Ok(())
     }
 
-    /// Says how far the file is, every so many bytes and at its end.
-    fn tell(&self, offset: u64, said: &mut u64, file_done: bool) {
-        if !file_done && offset - *said < SAY_EVERY {
+    /// Says how far the file is: before its first data, every so many bytes, and at its end.
+    fn tell(&self, offset: u64, said: &mut Option<u64>, file_done: bool) {
+        if !file_done && said.is_some_and(|said| offset - said < SAY_EVERY) {
             return;
         }
-        *said = offset;
+        *said = Some(offset);
         let session = self.session;
         if !session.events.wants(Topic::Progress) {
             return;

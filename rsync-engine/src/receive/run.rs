@@ -189,6 +189,9 @@ impl<'a> Receiver<'a> {
         let event = self.answers.on_done(more_lists)?;
         if ends_list && self.session.negotiated.incremental_recursion() {
             self.files.release();
+            if self.session.events.wants(Topic::Progress) {
+                self.session.events.emit(Event::Progress(self.progress(Moment::ListDone, None)));
+            }
         }
         let Some(event) = event else { return Ok(()) };
         if event == PhaseEvent::RedoAnswered
@@ -277,7 +280,7 @@ impl<'a> Receiver<'a> {
         self.emit(entry, &path, &attributes, Stage::Begins, None);
         counters.transferred_files.fetch_add(1, Ordering::Relaxed);
         counters.transferred_size.fetch_add(entry.size(), Ordering::Relaxed);
-        let progress = self.progress(&list, entry);
+        let progress = self.progress(Moment::Running, Some((&list, entry)));
         let target = target_of(&mut self.target, session, self.shared)?;
         let (outcome, digest) = target.receive(
             &list,
@@ -358,22 +361,25 @@ impl<'a> Receiver<'a> {
         Err(XattrError::UnknownNumber { number: number.into(), file: path.into() }.into())
     }
 
-    /// Progress at the start of a file.
-    fn progress(&self, list: &Segment, entry: EntryRef<'_>) -> Progress<'static> {
+    /// Progress at the start of a file, which is counted as transferred already, or between files.
+    fn progress(&self, moment: Moment, file: Option<(&Segment, EntryRef<'_>)>) -> Progress<'static> {
         let counters = &self.session.counters;
         let known = self.outcome.listed.total();
+        let start = file.map_or(0, |(list, _)| list.start() + 1);
         let later: usize =
-            self.files.lists().filter(|other| other.start() > list.start()).map(|other| other.len()).sum();
+            self.files.lists().filter(|other| other.start() >= start).map(|other| other.len()).sum();
+        let here = file.map_or(0, |(list, entry)| list.len() - 1 - entry.place());
+        let size = file.map_or(0, |(_, entry)| entry.size());
         Progress {
-            moment: Moment::Running,
+            moment,
             name: b"",
             offset: 0,
-            size: entry.size(),
-            transfers: counters.transferred_files.load(Ordering::Relaxed) - 1,
-            remaining: (list.len() - 1 - entry.place() + later) as u64,
+            size,
+            transfers: counters.transferred_files.load(Ordering::Relaxed) - u64::from(file.is_some()),
+            remaining: (here + later) as u64,
             known,
             lists_pending: !self.files.is_complete(),
-            total_offset: counters.transferred_size.load(Ordering::Relaxed) - entry.size(),
+            total_offset: counters.transferred_size.load(Ordering::Relaxed) - size,
             total_size: self.outcome.total_size,
         }
     }

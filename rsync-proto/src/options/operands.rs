@@ -142,20 +142,30 @@ fn split_host(text: &[u8]) -> Option<(Option<BString>, BString, &[u8])> {
 pub fn endpoints(operands: &[BString], options: &TransferOptions) -> Result<Endpoints, OptionError> {
     let (first, rest) = operands.split_first().ok_or(OptionError::Usage)?;
     let found = match Operand::parse(first)? {
-        Operand::Remote(remote, path) => pull(remote, path, rest)?,
+        Operand::Remote(remote, path) => pull(remote, path, rest, options)?,
         Operand::Local(_) => push_or_local(operands, options)?,
     };
     check(&found, options)?;
     Ok(found)
 }
 
-fn pull(remote: Remote, path: BString, rest: &[BString]) -> Result<Endpoints, OptionError> {
+const EMPTY_DESTINATION: &str = "Empty destination arg specified (use \".\" or see --old-args).";
+
+fn pull(
+    remote: Remote,
+    path: BString,
+    rest: &[BString],
+    options: &TransferOptions,
+) -> Result<Endpoints, OptionError> {
     let (others, destination) = match rest.split_last() {
         None => (rest, None),
         Some((last, _)) if last.starts_with(b":") => (rest, None),
         Some((last, others)) => {
             if matches!(Operand::parse(last)?, Operand::Remote(..)) {
                 return Err(OptionError::plain("The source and destination cannot both be remote."));
+            }
+            if last.is_empty() && options.old_args == 0 {
+                return Err(OptionError::plain(EMPTY_DESTINATION));
             }
             (others, Some(last.clone()))
         }
@@ -200,7 +210,7 @@ fn push_or_local(operands: &[BString], options: &TransferOptions) -> Result<Endp
     match Operand::parse(last)? {
         Operand::Remote(remote, destination) => Ok(Endpoints::Push { sources, remote, destination }),
         Operand::Local(path) if path.is_empty() && options.old_args == 0 => {
-            Err(OptionError::plain("Empty destination arg specified (use \".\" or see --old-args)."))
+            Err(OptionError::plain(EMPTY_DESTINATION))
         }
         Operand::Local(path) if path.is_empty() => {
             Ok(Endpoints::Local { sources, destination: Some(".".into()) })
@@ -308,6 +318,7 @@ mod tests {
             (&["a:x", "a::y", "d"], "All source args must use the same hostspec format."),
             (&["rsync://a:1/x", "rsync://a:2/y", "d"], "All source args must use the same port number."),
             (&["", "h:d"], "Empty source arg specified."),
+            (&["h:s", ""], "Empty destination arg specified (use \".\" or see --old-args)."),
             (&["s", ""], "Empty destination arg specified (use \".\" or see --old-args)."),
             (&["s", "u@-h:x"], "Invalid remote host: hostnames may not start with '-'."),
             (&["rsync://h//abs", "d"], "ERROR: The remote path must start with a module name not a /"),
