@@ -14,6 +14,16 @@ use crate::confine::{Pinned, Stat};
 use crate::meta::{Change, Step, Times};
 
 impl Generator<'_> {
+    /// What an entry shall have; `existing` is what was there before this run, if that counts.
+    pub(super) fn wanted(&mut self, at: &At<'_>, existing: Option<&Stat>) -> Wanted {
+        let place = self.destination.map(|destination| destination.place_of(&at.entry));
+        let parent = match place {
+            Some((dir, name)) if existing.is_none() && name != b"." => self.dirs.dir(dir).ok(),
+            _ => None,
+        };
+        self.attributes.wanted(&at.entry, existing, parent)
+    }
+
     /// Sets attributes of what is in place, reports what failed, and answers whether any changed.
     /// Extended attributes are the receiver's: their values may still have to come.
     pub(super) fn apply(&mut self, at: &At<'_>, current: &Stat, wanted: &Wanted, times: Times) -> bool {

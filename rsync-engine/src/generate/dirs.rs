@@ -105,7 +105,7 @@ impl Generator<'_> {
         }
         let early = self.directories.early.remove(at.path);
         let existing = stat.filter(|_| !early);
-        let wanted = self.attributes.wanted(&at.entry, existing.as_ref());
+        let wanted = self.wanted(&at, existing.as_ref());
         let change = if existing.is_none() { ItemFlags::LOCAL_CHANGE } else { ItemFlags::default() };
         let flags = item_flags(&at.entry, existing.as_ref(), &wanted, change, options)
             | self.extended_flags(&at, existing.as_ref(), &wanted);
@@ -180,7 +180,7 @@ impl Generator<'_> {
     }
 
     fn set_directory_attributes(&mut self, at: &At<'_>, existing: Option<&Stat>) {
-        let mut wanted = self.attributes.wanted(&at.entry, existing);
+        let mut wanted = self.wanted(at, existing);
         let usable = wanted.mode | 0o700;
         let held_open = !self.attributes.privilege().root && usable != wanted.mode;
         let current = match self.lstat(at) {
@@ -233,7 +233,7 @@ impl Generator<'_> {
         if !current.is_dir() {
             return;
         }
-        let wanted = self.attributes.wanted(&at.entry, Some(&current));
+        let wanted = self.wanted(&at, Some(&current));
         let listed = mtime(&at.entry);
         let just_changed = current.mtime.0 >= self.started && current.mtime != listed;
         let stale = keeps_time(&at.entry, options)

@@ -88,7 +88,7 @@ impl<'a> Generator<'a> {
         }
         match self.admit_member(&at) {
             Admission::Wait => Ok(()),
-            Admission::Link(leader) => self.link_to(&at, &leader, stat),
+            Admission::Link(leader) => self.link_to(&at, &leader, stat, false),
             Admission::Process if at.entry.kind() == Kind::File => self.process_file(at, stat),
             Admission::Process => self.process_node(at, stat),
         }

@@ -98,7 +98,7 @@ impl Generator<'_> {
     /// The content is right already: attributes only.
     fn keep_file(&mut self, at: &At<'_>, stat: &Stat) -> Result<(), EngineError> {
         let options = &self.session.options;
-        let wanted = self.attributes.wanted(&at.entry, Some(stat));
+        let wanted = self.wanted(at, Some(stat));
         let flags = item_flags(&at.entry, Some(stat), &wanted, ItemFlags::default(), options)
             | self.extended_flags(at, Some(stat), &wanted);
         if let (Some(destination), Some(partial), false) = (self.destination, &self.partial, options.dry_run)
@@ -158,7 +158,7 @@ impl Generator<'_> {
         let session = self.session;
         let options = &session.options;
         let offer = self.offer(at, regular, partial);
-        let wanted = self.attributes.wanted(&at.entry, regular);
+        let wanted = self.wanted(at, regular);
         let change = if options.checksum && regular.is_some() {
             ItemFlags::TRANSFER | ItemFlags::REPORT_CHANGE
         } else {

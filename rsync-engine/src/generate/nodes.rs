@@ -31,7 +31,7 @@ impl Generator<'_> {
             return self.drop_member(&at);
         }
         let equal = stat.filter(|stat| self.is_equal_node(&at, stat));
-        let wanted = self.attributes.wanted(&at.entry, equal.as_ref());
+        let wanted = self.wanted(&at, equal.as_ref());
         if let Some(stat) = &equal {
             let flags = item_flags(&at.entry, Some(stat), &wanted, ItemFlags::default(), options)
                 | self.extended_flags(&at, Some(stat), &wanted);
@@ -104,7 +104,7 @@ impl Generator<'_> {
         if made.is_ok()
             && let Ok(current) = self.lstat(at)
         {
-            let wanted = self.attributes.wanted(&entry, None);
+            let wanted = self.wanted(at, None);
             self.apply(at, &current, &wanted, Times::Exact);
         }
         made
@@ -179,7 +179,7 @@ impl Generator<'_> {
             self.let_go(index);
             self.with_entry(index, |generator, follower| {
                 let stat = generator.lstat(&follower).ok();
-                generator.link_to(&follower, &leader, stat)
+                generator.link_to(&follower, &leader, stat, true)
             })?;
         }
         Ok(())
@@ -237,22 +237,28 @@ impl Generator<'_> {
         }
     }
 
-    /// Makes an entry a further name of the member at `leader`.
+    /// Makes an entry a further name of the member at `leader`. Like with the C rsync, ACLs and extended
+    /// attributes are not reported for one that really `waited` for its leader.
     pub(super) fn link_to(
         &mut self,
         at: &At<'_>,
         leader: &BString,
         stat: Option<Stat>,
+        waited: bool,
     ) -> Result<(), EngineError> {
         let options = &self.session.options;
         let (leader_dir, leader_name) = split(leader);
-        let wanted = self.attributes.wanted(&at.entry, stat.as_ref());
+        let wanted = self.wanted(at, stat.as_ref());
         let leader_stat = self.dirs.dir(leader_dir).and_then(|dir| dir.stat(leader_name));
         let same = stat.zip(leader_stat.as_ref().ok()).is_some_and(|(ours, theirs)| ours.same_file(theirs));
         if same {
             self.session.say(Message::UpToDate(at.path));
             self.itemize(at, ItemFlags::LOCAL_CHANGE | ItemFlags::XNAME_FOLLOWS, Some(b""))?;
             return self.succeed_unsent(at.index);
+        }
+        let mut change = ItemFlags::LOCAL_CHANGE | ItemFlags::XNAME_FOLLOWS;
+        if !waited || options.dry_run {
+            change |= self.extended_flags(at, stat.as_ref(), &wanted);
         }
         if !options.dry_run {
             if stat.as_ref().is_some_and(Stat::is_dir) && !self.make_room(at)? {
@@ -270,7 +276,6 @@ impl Generator<'_> {
                 return Ok(());
             }
         }
-        let change = ItemFlags::LOCAL_CHANGE | ItemFlags::XNAME_FOLLOWS;
         let flags = item_flags(&at.entry, stat.as_ref(), &wanted, change, options);
         self.itemize(at, flags, Some(leader))?;
         self.succeed_unsent(at.index)

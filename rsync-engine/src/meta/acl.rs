@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rsync_proto::meta::{Acl, AclKind, AclName};
 
-use crate::confine::Pinned;
+use crate::confine::{Dir, Pinned};
 
 /// Where Linux keeps the access ACL.
 pub(crate) const ACCESS: &[u8] = b"system.posix_acl_access";
@@ -87,6 +87,15 @@ pub(crate) fn default(value: Option<&[u8]>) -> io::Result<Acl> {
     value.map_or_else(|| Ok(Acl::default()), parse)
 }
 
+/// The permissions that the default ACL of `dir` leaves to what is made there; `None` if it has none,
+/// and the umask applies (spec 04 §5.1).
+pub(crate) fn creation_limit(dir: &Dir) -> Option<u32> {
+    let value = dir.pin(b".").ok()?.xattr(DEFAULT).ok()??;
+    let acl = parse(&value).ok()?;
+    let class = |perms: Option<u8>| u32::from(perms.unwrap_or_default());
+    Some(class(acl.user_obj) << 6 | class(acl.mask.or(acl.group_obj)) << 3 | class(acl.other))
+}
+
 /// The ACLs an entry shall have, with local ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WantedAcls {
@@ -160,7 +169,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::confine::Dir;
 
     fn scratch() -> (tempfile::TempDir, Dir) {
         let place = tempfile::tempdir().expect("a directory");
@@ -258,5 +266,17 @@ mod tests {
         let none = WantedAcls { access: None, default: Some(Arc::default()) };
         assert!(none.apply(&file, 0o755, 0o755).expect("remove"));
         assert_eq!(file.xattr(DEFAULT).expect("get"), None);
+    }
+
+    #[test]
+    fn a_default_acl_limits_what_is_made_in_its_directory() {
+        let (_place, dir) = scratch();
+        assert_eq!(creation_limit(&dir), None);
+        let plain = Acl::of_mode(0o674);
+        let extended = Acl { mask: Some(5), names: vec![user(9, 7)], ..Acl::of_mode(0o771) };
+        for (acl, limit) in [(plain, 0o674), (extended, 0o751)] {
+            dir.set_xattr(b".", DEFAULT, &format(&acl)).expect("set");
+            assert_eq!(creation_limit(&dir), Some(limit));
+        }
     }
 }

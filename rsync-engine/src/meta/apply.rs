@@ -7,8 +7,8 @@ use rsync_proto::meta::AclKind;
 use rsync_proto::options::TransferOptions;
 use rsync_proto::text::{Failure, Place};
 
-use super::{Privilege, WantedAcls};
-use crate::confine::{Pinned, Stat};
+use super::{Privilege, WantedAcls, creation_limit};
+use crate::confine::{Dir, Pinned, Stat};
 use crate::generate::judge::{Time, Wanted, keeps_time, mtime, same_time};
 
 /// How times are compared before they are set.
@@ -96,8 +96,14 @@ impl Attributes {
     }
 
     /// What `entry` shall have; `existing` is what was there before this run, if its permissions
-    /// are to be kept without `-p` (spec 04 §5.1).
-    pub(crate) fn wanted(&self, entry: &EntryRef<'_>, existing: Option<&Stat>) -> Wanted {
+    /// are to be kept without `-p`; `parent` is the directory it is made in, if that is known and
+    /// exists (spec 04 §5.1).
+    pub(crate) fn wanted(
+        &self,
+        entry: &EntryRef<'_>,
+        existing: Option<&Stat>,
+        parent: Option<&Dir>,
+    ) -> Wanted {
         let listed = entry.mode() & 0o7777;
         let mode = match existing {
             _ if self.perms => listed,
@@ -105,7 +111,10 @@ impl Attributes {
                 with_executability(stat.mode & 0o7777, listed)
             }
             Some(stat) => stat.mode & 0o7777,
-            None => listed & 0o777 & !self.privilege.umask,
+            None => {
+                let limit = parent.and_then(creation_limit);
+                listed & 0o777 & limit.unwrap_or(!self.privilege.umask)
+            }
         };
         Wanted {
             mode,

@@ -9,7 +9,8 @@ mod received;
 mod xattr;
 
 pub(crate) use acl::{
-    ACCESS as ACCESS_ACL, DEFAULT as DEFAULT_ACL, WantedAcls, access as access_acl, default as default_acl,
+    ACCESS as ACCESS_ACL, DEFAULT as DEFAULT_ACL, WantedAcls, access as access_acl, creation_limit,
+    default as default_acl,
 };
 pub(crate) use apply::{Attributes, Change, Step, Times};
 pub(crate) use ids::LocalIds;

@@ -416,7 +416,7 @@ impl Finish<'_> {
                 return self.session.failed(Role::Receiver, Failure::Fstat(self.place), &error);
             }
         };
-        let wanted = &self.attributes.wanted(&self.entry, self.existing.as_ref());
+        let wanted = &self.attributes.wanted(&self.entry, self.existing.as_ref(), Some(self.dir));
         let acls = self.shared.acls(&self.entry, options);
         let change = Change { entry: &self.entry, current, wanted, acls, times };
         let set_xattrs = |file: &Pinned<'_>| {

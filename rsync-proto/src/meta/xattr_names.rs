@@ -23,7 +23,7 @@ pub struct XattrNames {
     pub hidden: bool,
     /// Filter rules for attributes exist: they replace the rules about namespaces, and the caller
     /// asks them about local names before sending, comparing and removing, about wire names before
-    /// [`XattrNames::received`].
+    /// [`XattrNames::received`]. What is `system.` on a destination stays untouched nevertheless.
     pub filtered: bool,
 }
 
@@ -59,27 +59,21 @@ impl XattrNames {
     /// Whether the local attribute `name` of a destination is compared with the received ones.
     #[must_use]
     pub fn compared(&self, name: &[u8]) -> bool {
-        let fake = self.privilege == SuperUser::Fake;
-        if fake && FAKE.contains(&name) {
-            return false;
-        }
-        self.filtered
-            || if self.privilege == SuperUser::Off {
-                name.starts_with(USER)
-            } else {
-                !name.starts_with(SYSTEM)
-            }
+        self.concerns(name, self.privilege == SuperUser::Off)
     }
 
     /// Whether the local attribute `name` is removed if it was not received.
     #[must_use]
     pub fn removed(&self, name: &[u8]) -> bool {
+        self.concerns(name, matches!(self.privilege, SuperUser::Off | SuperUser::Fake))
+    }
+
+    fn concerns(&self, name: &[u8], only_user: bool) -> bool {
         let fake = self.privilege == SuperUser::Fake;
-        if fake && FAKE.contains(&name) {
+        if name.starts_with(SYSTEM) || fake && FAKE.contains(&name) {
             return false;
         }
-        let only_user = fake || self.privilege == SuperUser::Off;
-        self.filtered || if only_user { name.starts_with(USER) } else { !name.starts_with(SYSTEM) }
+        self.filtered || !only_user || name.starts_with(USER)
     }
 }
 
@@ -126,5 +120,13 @@ mod tests {
             "as the C rsync does without --fake-super"
         );
         assert!(!names(SuperUser::Off).compared(b"trusted.t"));
+    }
+
+    #[test]
+    fn filters_never_expose_the_acls_of_a_destination() {
+        let filtered = XattrNames { filtered: true, ..names(SuperUser::On) };
+        assert!(!filtered.compared(b"system.posix_acl_access"));
+        assert!(!filtered.removed(b"system.posix_acl_access"));
+        assert!(filtered.compared(b"security.x") && filtered.removed(b"security.x"));
     }
 }
