@@ -39,6 +39,7 @@ enum Step {
     Owner(u32, u32),
     Xattr(String, Vec<u8>),
     Acl(Vec<AclEntry>),
+    DefaultAcl(Vec<AclEntry>),
     Remove,
 }
 
@@ -147,6 +148,12 @@ impl Tree {
     #[must_use]
     pub fn acl(self, name: impl AsRef<[u8]>, entries: &[AclEntry]) -> Self {
         self.step(name, Step::Acl(entries.to_vec()))
+    }
+
+    /// Sets the default ACL of a directory; what is made in it later inherits it.
+    #[must_use]
+    pub fn default_acl(self, name: impl AsRef<[u8]>, entries: &[AclEntry]) -> Self {
+        self.step(name, Step::DefaultAcl(entries.to_vec()))
     }
 
     /// Removes an entry and all below it.
@@ -287,6 +294,9 @@ impl Step {
             Self::Xattr(attribute, value) => lsetxattr(path, attribute, value, XattrFlags::empty())?,
             Self::Acl(entries) => {
                 lsetxattr(path, "system.posix_acl_access", &acl_bytes(entries), XattrFlags::empty())?;
+            }
+            Self::DefaultAcl(entries) => {
+                lsetxattr(path, "system.posix_acl_default", &acl_bytes(entries), XattrFlags::empty())?;
             }
             Self::Remove => {
                 if path.symlink_metadata()?.is_dir() {

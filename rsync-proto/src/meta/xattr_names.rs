@@ -48,9 +48,10 @@ impl XattrNames {
     #[must_use]
     pub fn received<'n>(&self, name: &'n [u8]) -> Option<Cow<'n, [u8]>> {
         let local = match self.privilege {
+            SuperUser::Fake if name.starts_with(SYSTEM) => Cow::Owned([RSYNC, name].concat()),
+            _ if name.starts_with(SYSTEM) => return None,
             SuperUser::Off if !name.starts_with(USER) && !self.filtered => return None,
             SuperUser::Off | SuperUser::Fake if !name.starts_with(USER) => Cow::Owned([RSYNC, name].concat()),
-            _ if name.starts_with(SYSTEM) => return None,
             _ => Cow::Borrowed(name),
         };
         (self.hidden || !local.starts_with(HIDDEN)).then_some(local)
@@ -127,6 +128,9 @@ mod tests {
         let filtered = XattrNames { filtered: true, ..names(SuperUser::On) };
         assert!(!filtered.compared(b"system.posix_acl_access"));
         assert!(!filtered.removed(b"system.posix_acl_access"));
+        assert_eq!(filtered.received(b"system.posix_acl_access"), None);
+        let user = XattrNames { privilege: SuperUser::Off, ..filtered };
+        assert_eq!(user.received(b"system.posix_acl_access"), None);
         assert!(filtered.compared(b"security.x") && filtered.removed(b"security.x"));
     }
 }
