@@ -141,7 +141,7 @@ impl Generator<'_> {
             let sums = options.checksum && at.entry.kind() == Kind::File && stat.size == at.entry.size();
             return if sums { ExistsDetail::SumChange } else { ExistsDetail::FileChange };
         }
-        let wanted = self.attributes.wanted(&at.entry, Some(stat));
+        let wanted = self.wanted(at, Some(stat));
         match item_flags(&at.entry, Some(stat), &wanted, ItemFlags::default(), options).is_significant() {
             true => ExistsDetail::AttributeChange,
             false => ExistsDetail::UpToDate,
