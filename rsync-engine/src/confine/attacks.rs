@@ -15,8 +15,12 @@ use rustix::fs::{CWD, RenameFlags};
 
 use super::{Dir, DirStack, Reach};
 
-/// How long each attack lasts.
+/// How long each attack lasts at least.
 const DURATION: Duration = Duration::from_millis(150);
+/// How long it may last on a busy machine until some attempts went through.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// So many attempts must have succeeded for an attack to have tested anything.
+const ENOUGH: u64 = 5;
 const SECRET: &[u8] = b"outside";
 
 /// Exchanges two names until it is dropped.
@@ -94,11 +98,12 @@ fn snapshot(root: &Path) -> BTreeMap<PathBuf, Facts> {
     found
 }
 
-/// Runs `attempt` again and again until the time is over; answers how often it succeeded.
+/// Runs `attempt` again and again until the time is over and it succeeded often enough; answers how
+/// often it did.
 fn repeat(mut attempt: impl FnMut() -> std::io::Result<()>) -> u64 {
-    let end = Instant::now() + DURATION;
+    let started = Instant::now();
     let mut successes = 0;
-    while Instant::now() < end {
+    while started.elapsed() < DURATION || (successes < ENOUGH && started.elapsed() < PATIENCE) {
         successes += u64::from(attempt().is_ok());
     }
     successes
