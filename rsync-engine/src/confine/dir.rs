@@ -164,12 +164,18 @@ impl Dir {
     /// # Errors
     /// `ELOOP` for a link; [`io::ErrorKind::InvalidInput`] for what is not a regular file.
     pub fn open_read(&self, name: &[u8]) -> io::Result<File> {
+        self.open_read_and_stat(name).map(|(file, _)| file)
+    }
+
+    /// [`Dir::open_read`], with the attributes of what was opened.
+    pub(crate) fn open_read_and_stat(&self, name: &[u8]) -> io::Result<(File, Stat)> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(&self.fd, component(name)?, flags, Mode::empty())?);
-        if !stat_fd(&file)?.is_file() {
+        let stat = stat_fd(&file)?;
+        if !stat.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        Ok(file)
+        Ok((file, stat))
     }
 
     /// Opens a regular file for reading and writing in place, making it with mode 0600 if missing.

@@ -366,8 +366,10 @@ impl<'a> Receiver<'a> {
         let counters = &self.session.counters;
         let known = self.outcome.listed.total();
         let start = file.map_or(0, |(list, _)| list.start() + 1);
-        let later: usize =
-            self.files.lists().filter(|other| other.start() >= start).map(|other| other.len()).sum();
+        let later: usize = match self.session.events.wants(Topic::Progress) {
+            true => self.files.lists().filter(|other| other.start() >= start).map(|other| other.len()).sum(),
+            false => 0,
+        };
         let here = file.map_or(0, |(list, entry)| list.len() - 1 - entry.place());
         let size = file.map_or(0, |(_, entry)| entry.size());
         Progress {

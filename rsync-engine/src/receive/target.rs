@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rsync_proto::delta::TokenDecoder;
 use rsync_proto::flist::{EntryRef, Segment};
+use rsync_proto::phase::ItemFlags;
 use rsync_proto::sum::SumBytes;
 use rsync_proto::text::{Failure, Kept, Message, Place, Progress, Role};
 
@@ -111,7 +112,10 @@ impl<'a> Target<'a> {
                 return discard(inbox, sink, tokens);
             }
         };
-        let existing = dir.stat(name).ok();
+        // What the generator found missing is not looked for again: a directory made there meanwhile
+        // does not let itself be replaced.
+        let is_new = request.flags.contains(ItemFlags::IS_NEW);
+        let existing = if is_new { None } else { dir.stat(name).ok() };
         if existing.is_some_and(|stat| stat.is_dir()) {
             session.say(Message::IsDirectory(place));
             return discard(inbox, sink, tokens);

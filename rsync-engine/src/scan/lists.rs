@@ -90,9 +90,18 @@ pub struct Scan {
     pub(super) entry: Entry,
     pub(super) names: NameBuffer,
     pending: Vec<Siblings>,
+    /// Where the last file was opened: the next is probably there too.
+    last_opened: Option<LastOpened>,
     next_start: u32,
     directories: u32,
     entries: u64,
+}
+
+/// A directory held open between files.
+struct LastOpened {
+    origin: u32,
+    path: Vec<u8>,
+    dir: Arc<dyn TreeDir>,
 }
 
 /// The directories of one list that are still to be listed.
@@ -154,6 +163,7 @@ impl Scan {
             entry: Entry::default(),
             names: NameBuffer::default(),
             pending: Vec::new(),
+            last_opened: None,
             next_start,
             directories: 0,
             entries: 0,
@@ -217,11 +227,19 @@ impl Scan {
     ///
     /// # Errors
     /// What the source says; `ELOOP` where a link took the place of a directory or of the file.
-    pub fn open(&self, origin: u32, path: &[u8]) -> std::io::Result<Box<dyn ReadAt>> {
-        let origin = self.origins.get(origin as usize).ok_or(std::io::ErrorKind::NotFound)?;
-        let (dir, name) = rsync_proto::flist::split_path(path);
-        let dir = self.open_under(origin, dir)?;
-        dir.open(name, self.examiner.follows_links())
+    pub fn open(&mut self, origin: u32, path: &[u8]) -> std::io::Result<Box<dyn ReadAt>> {
+        let (dir_path, name) = rsync_proto::flist::split_path(path);
+        let follows = self.examiner.follows_links();
+        if let Some(last) = &self.last_opened
+            && last.origin == origin
+            && last.path == dir_path
+        {
+            return last.dir.open(name, follows);
+        }
+        let from = self.origins.get(origin as usize).ok_or(std::io::ErrorKind::NotFound)?;
+        let dir = self.open_under(from, dir_path)?;
+        let last = self.last_opened.insert(LastOpened { origin, path: dir_path.to_vec(), dir });
+        last.dir.open(name, follows)
     }
 
     /// The next directory in depth-first order. Equal directories that follow each other are one.

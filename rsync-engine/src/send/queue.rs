@@ -72,43 +72,57 @@ pub(super) struct Queue {
 struct State {
     requests: VecDeque<(Request, usize)>,
     charged: usize,
+    /// Threads that wait for a change.
+    sleepers: usize,
     /// S takes no more requests.
     closed: bool,
 }
 
 impl Queue {
     /// Adds a request that holds `bytes`, when there is room: always if the queue is empty. Answers
-    /// `false` when S takes no more.
+    /// `false` when S takes no more. S may sleep on until [`Queue::announce`].
     pub(super) fn push(&self, request: Request, bytes: usize) -> bool {
         let mut state = self.lock();
         while !state.closed && state.charged > 0 && state.charged + bytes > LIMIT {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.sleep(state);
         }
         if state.closed {
             return false;
         }
         state.charged += bytes;
         state.requests.push_back((request, bytes));
-        self.changed.notify_all();
         true
+    }
+
+    /// Wakes S if it waits for what was pushed: once for many requests, because waking it costs more
+    /// than a small one.
+    pub(super) fn announce(&self) {
+        self.wake(&self.lock());
     }
 
     /// The next request, if one is there.
     pub(super) fn take(&self) -> Option<Request> {
-        let taken = self.lock().take();
-        self.freed(taken)
+        let mut state = self.lock();
+        let taken = state.take()?;
+        self.freed(&state);
+        Some(taken)
     }
 
     /// The next request; `None` when none came for as long as `patience`.
     pub(super) fn wait(&self, patience: Duration) -> Option<Request> {
-        let state = self.lock();
-        let (mut state, _) = self
-            .changed
-            .wait_timeout_while(state, patience, |state| state.requests.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
-        let taken = state.take();
-        drop(state);
-        self.freed(taken)
+        let mut state = self.lock();
+        if state.requests.is_empty() {
+            state.sleepers += 1;
+            let (awake, _) = self
+                .changed
+                .wait_timeout_while(state, patience, |state| state.requests.is_empty())
+                .unwrap_or_else(PoisonError::into_inner);
+            state = awake;
+            state.sleepers -= 1;
+        }
+        let taken = state.take()?;
+        self.freed(&state);
+        Some(taken)
     }
 
     /// Drops what is queued and takes no more.
@@ -122,15 +136,32 @@ impl Queue {
 
     /// Waits until S takes no more.
     pub(super) fn until_closed(&self) {
-        let state = self.lock();
-        drop(self.changed.wait_while(state, |state| !state.closed));
+        let mut state = self.lock();
+        while !state.closed {
+            state = self.sleep(state);
+        }
     }
 
-    fn freed(&self, taken: Option<Request>) -> Option<Request> {
-        if taken.is_some() {
+    /// Waits for a change, after telling the other side of what changed so far.
+    fn sleep<'s>(&self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        self.wake(&state);
+        state.sleepers += 1;
+        let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.sleepers -= 1;
+        state
+    }
+
+    /// Lets the reader go on when there is room for more than the next request.
+    fn freed(&self, state: &State) {
+        if state.charged <= LIMIT / 2 {
+            self.wake(state);
+        }
+    }
+
+    fn wake(&self, state: &State) {
+        if state.sleepers > 0 {
             self.changed.notify_all();
         }
-        taken
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
                 Err(error) => break Err(error),
             }
         };
-        let Err(error) = ended else { return };
+        let Err(error) = ended else { return self.mail.queue.announce() };
         self.mail.queue.push(Request::Failed(error), 0);
         self.mail.queue.until_closed();
         self.listen();
@@ -164,6 +164,10 @@ struct Mail<'a> {
 }
 
 impl MessageSink for Mail<'_> {
+    fn before_waiting(&mut self) {
+        self.queue.announce();
+    }
+
     fn message(&mut self, message: Message) -> Result<(), EngineError> {
         match message {
             Message::Success(index) => {

@@ -129,13 +129,15 @@ impl TreeDir for LocalDir {
     }
 
     fn open(&self, name: &[u8], follow: bool) -> io::Result<Box<dyn ReadAt>> {
-        let file = if follow {
+        let (file, stat) = if follow {
             let (start, path, reach) = self.following(name);
-            start.open_read_following(&path, reach)?
+            let file = start.open_read_following(&path, reach)?;
+            let stat = stat_fd(&file)?;
+            (file, stat)
         } else {
-            self.dir.open_read(name)?
+            self.dir.open_read_and_stat(name)?
         };
-        Ok(Box::new(LocalFile(file)))
+        Ok(Box::new(LocalFile { file, stat }))
     }
 
     fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
@@ -155,18 +157,21 @@ impl TreeDir for LocalDir {
     }
 }
 
-struct LocalFile(File);
+struct LocalFile {
+    file: File,
+    stat: Stat,
+}
 
 impl ReadAt for LocalFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
+        self.file.read_at(buffer, offset)
     }
 
     fn stat(&self) -> io::Result<Stat> {
-        stat_fd(&self.0)
+        Ok(self.stat)
     }
 
     fn file(&self) -> Option<&File> {
-        Some(&self.0)
+        Some(&self.file)
     }
 }

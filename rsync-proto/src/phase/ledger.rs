@@ -165,7 +165,10 @@ impl Ledger {
     #[must_use]
     pub fn entries_beyond(&self, list: usize) -> usize {
         let behind = (list + 1).saturating_sub(self.released);
-        self.lists.iter().skip(behind).map(|list| list.count as usize).sum()
+        self.lists.get(behind).map_or(0, |first| {
+            let gaps = if self.incremental { self.lists.len() - behind } else { 0 };
+            (self.next_start - first.start) as usize - gaps
+        })
     }
 
     /// Finds what `index` points to; `place` is named in the error.
