@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rsync_proto::exit::{ExitCode, IoErrorFlags};
-use rsync_proto::flist::Columns;
+use rsync_proto::flist::{Columns, EntryRef};
 use rsync_proto::options::{Append, MissingArgs, TransferOptions};
 use rsync_proto::phase::ItemFlags;
 use rsync_proto::session::Negotiated;
 use rsync_proto::sum::Checksum;
-use rsync_proto::text::{Event, EventSink, Failure, Message, Role, Severity};
+use rsync_proto::text::{EntryFacts, Event, EventSink, Failure, Message, Role, Severity};
 use rsync_proto::wire::Message as WireMessage;
 
 use crate::EngineError;
@@ -105,6 +105,27 @@ impl Session {
         }
         if self.events.wants(message.topic()) {
             self.events.emit(Event::Message(message));
+        }
+    }
+
+    /// What event consumers may show of an entry, whose path is `name`; a sender found it in `source_dir`.
+    pub(crate) fn facts<'e>(
+        &self,
+        entry: EntryRef<'e>,
+        name: &'e [u8],
+        source_dir: &'e [u8],
+    ) -> EntryFacts<'e> {
+        EntryFacts {
+            name,
+            source_dir,
+            mode: entry.mode(),
+            size: entry.size(),
+            mtime: entry.mtime(),
+            atime: entry.atime(),
+            crtime: entry.crtime(),
+            uid: entry.uid(),
+            gid: self.options.group.then_some(entry.gid()),
+            target: entry.target().filter(|target| self.options.links && !target.is_empty()),
         }
     }
 

@@ -4,11 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use rsync_proto::flist::{EntryRef, Kind, Segment};
-use rsync_proto::options::{Info, RemoveSource, TransferOptions};
+use rsync_proto::options::{Info, RemoveSource};
 use rsync_proto::phase::{ItemAttributes, ItemFlags};
-use rsync_proto::text::{
-    Direction, EntryFacts, EntryKind, Event, Failure, Item, Message, Place, Role, Stage, Topic,
-};
+use rsync_proto::text::{Direction, EntryKind, Event, Failure, Item, Message, Place, Role, Stage, Topic};
 use rsync_proto::wire::Message as WireMessage;
 
 use super::links::Admission;
@@ -41,7 +39,7 @@ impl<'a> Generator<'a> {
     pub(super) fn process(&mut self, at: At<'_>) -> Result<(), EngineError> {
         let options = &self.session.options;
         if options.list_only {
-            self.session.events.emit(Event::Listed { entry: &facts(&at.entry, at.path, options) });
+            self.session.events.emit(Event::Listed { entry: &self.session.facts(at.entry, at.path, b"") });
             return Ok(());
         }
         if self.directories.skips(at.path) {
@@ -172,7 +170,7 @@ impl<'a> Generator<'a> {
                 detailed: true,
                 xname,
                 direction: Direction::Received,
-                entry: facts(&at.entry, at.path, &self.session.options),
+                entry: self.session.facts(at.entry, at.path, b""),
                 data_bytes: 0,
                 sum_bytes: 0,
                 digest: None,
@@ -195,21 +193,5 @@ impl<'a> Generator<'a> {
             return Ok(());
         }
         self.send_message(&WireMessage::Success(index))
-    }
-}
-
-/// What event consumers may show of an entry.
-pub(crate) fn facts<'e>(entry: &EntryRef<'e>, path: &'e [u8], options: &TransferOptions) -> EntryFacts<'e> {
-    EntryFacts {
-        name: path,
-        source_dir: b"",
-        mode: entry.mode(),
-        size: entry.size(),
-        mtime: entry.mtime(),
-        atime: entry.atime(),
-        crtime: entry.crtime(),
-        uid: entry.uid(),
-        gid: options.group.then_some(entry.gid()),
-        target: entry.target().filter(|target| !target.is_empty()),
     }
 }

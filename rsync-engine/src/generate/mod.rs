@@ -12,5 +12,4 @@ mod nodes;
 mod run;
 
 pub(crate) use delete::Deleter;
-pub(crate) use entry::facts;
 pub(crate) use run::{Ended, Generator};

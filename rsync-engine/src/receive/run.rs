@@ -20,7 +20,6 @@ use rsync_proto::wire::{Message, Ndx, NdxDecoder};
 use super::lists::ListReader;
 use super::shared::{Notice, Shared};
 use super::target::{self, Target};
-use crate::generate::facts;
 use crate::inbox::{Inbox, MessageSink};
 use crate::{EngineError, Session};
 
@@ -410,7 +409,7 @@ impl<'a> Receiver<'a> {
             detailed: self.session.negotiated.has_item_flags(),
             xname: attributes.xname.as_deref(),
             direction: Direction::Received,
-            entry: facts(&entry, path, &self.session.options),
+            entry: self.session.facts(entry, path, b""),
             data_bytes: 0,
             sum_bytes: 0,
             digest: digest.as_deref(),

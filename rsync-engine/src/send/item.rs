@@ -1,9 +1,8 @@
 //! Items as events: what a sender's own lines and log say about an entry.
 
 use rsync_proto::flist::EntryRef;
-use rsync_proto::options::TransferOptions;
 use rsync_proto::phase::ItemAttributes;
-use rsync_proto::text::{Direction, EntryFacts, Event, Item, Stage, Topic};
+use rsync_proto::text::{Direction, Event, Item, Stage, Topic};
 
 use crate::Session;
 
@@ -35,30 +34,10 @@ pub(super) fn emit(
         detailed: session.negotiated.has_item_flags(),
         xname: attributes.xname.as_deref(),
         direction: Direction::Sent,
-        entry: facts(entry, name, source_dir, &session.options),
+        entry: session.facts(entry, name, source_dir),
         data_bytes: moved.data_bytes,
         sum_bytes: moved.sum_bytes,
         digest: digest.as_deref(),
     };
     session.events.emit(Event::Item { stage, item: &item });
-}
-
-fn facts<'a>(
-    entry: EntryRef<'a>,
-    name: &'a [u8],
-    source_dir: &'a [u8],
-    options: &TransferOptions,
-) -> EntryFacts<'a> {
-    EntryFacts {
-        name,
-        source_dir,
-        mode: entry.mode(),
-        size: entry.size(),
-        mtime: entry.mtime(),
-        atime: entry.atime(),
-        crtime: entry.crtime(),
-        uid: entry.uid(),
-        gid: options.group.then_some(entry.gid()),
-        target: entry.target().filter(|_| options.links),
-    }
 }
