@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bstr::{BString, ByteSlice};
 
+use crate::daemon::url;
 use crate::hostile::{data_frame, hex};
 use crate::program::Side;
 use crate::pull::environment;
@@ -77,6 +78,15 @@ impl Fed {
         assert!(self.peak < MODEST, "{} KiB", self.peak);
         self
     }
+}
+
+/// Runs `command` with nothing on standard input, and watches it to its end.
+///
+/// # Panics
+/// If it is still there after a minute.
+#[track_caller]
+pub fn run_fed(command: &mut Command) -> Fed {
+    feed(command, std::iter::empty::<Vec<u8>>(), Afterwards::Closes)
 }
 
 /// Runs `command`, feeds it `pieces` one after the other, and watches it to its end.
@@ -197,6 +207,22 @@ impl Ground {
         let mut command = Command::new(Side::Ours.rsync());
         command.current_dir(self.work.path()).arg("--server");
         command.args(options).args([".", "destination"]);
+        command
+    }
+
+    /// `rsync OPTIONS rsync://…/m/ destination/`, of the program under test.
+    #[must_use]
+    pub fn puller(&self, port: u16, options: &[&str]) -> Command {
+        let mut command = Command::new(Side::Ours.rsync());
+        command.current_dir(self.work.path()).args(options).args([url(port, "m/").as_str(), "destination/"]);
+        command
+    }
+
+    /// `rsync OPTIONS source/ rsync://…/m/`, of the program under test.
+    #[must_use]
+    pub fn pusher(&self, port: u16, options: &[&str]) -> Command {
+        let mut command = Command::new(Side::Ours.rsync());
+        command.current_dir(self.work.path()).args(options).args(["source/", url(port, "m/").as_str()]);
         command
     }
 

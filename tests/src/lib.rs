@@ -18,6 +18,7 @@ pub mod program;
 pub mod proxy;
 pub mod pull;
 pub mod scenario;
+pub mod script;
 pub mod shell;
 pub mod snapshot;
 pub mod tree;
