@@ -112,4 +112,10 @@ impl Outbox {
         }
         if self.mux.keep_alive() { self.write_pending(false) } else { Ok(()) }
     }
+
+    /// [`Outbox::keep_alive`] amid local work, which is no silence of the peer: it owes nothing now.
+    pub(crate) fn keep_alive_at_work(&mut self) -> Result<(), EngineError> {
+        self.control.touch();
+        self.keep_alive()
+    }
 }

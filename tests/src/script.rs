@@ -115,10 +115,13 @@ fn listen(stream: &mut TcpStream, heard: &mut Vec<u8>) -> std::io::Result<usize>
     }
 }
 
-/// Bytes in the DATA frames behind a client's arguments.
+/// Bytes of data behind a client's arguments; below protocol 30 there are no frames.
 fn data_len(heard: &[u8]) -> usize {
     let Some(end) = heard.find(b"\0\0") else { return 0 };
     let mut rest = &heard[end + 2..];
+    if heard.starts_with(b"@RSYNCD: 2") {
+        return rest.len();
+    }
     let mut count = 0;
     while let [low, middle, high, code, ..] = *rest {
         let len = usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rsync_e2e::fed::{Afterwards, Fed, Ground, client_version, feed, run_fed};
 use rsync_e2e::script::{Recording, Step, play, tap};
-use rsync_e2e::{Compare, Daemon, Side, Snapshot, Tree, run};
+use rsync_e2e::{Daemon, Side, Tree, run};
 
 /// What the destination holds before; `f2` is a basis.
 fn old() -> Tree {
@@ -29,7 +29,7 @@ fn recorded(options: &[&str]) -> Recording {
 fn each_variant(count: usize, play_one: impl Fn(usize) + Sync) {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for _ in 0..4 {
+        for _ in 0..8 {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +104,7 @@ fn random(seed: &mut u64) -> usize {
 
 #[test]
 fn wrong_bits_in_a_pull_are_never_a_success_with_wrong_content() {
-    let options = ["-rt", "--checksum-choice=md5", "--timeout=3"];
+    let options = ["-rt", "--checksum-choice=md5", "--timeout=1"];
     let recording = recorded(&options);
     let said = recording.said();
     each_variant(300, |number| {
@@ -121,13 +121,22 @@ fn wrong_bits_in_a_pull_are_never_a_success_with_wrong_content() {
         assert!(fed.code < 64, "{what}: code {}", fed.code);
         ground.expect_untouched();
         if fed.code == 0 {
-            let source = Snapshot::take(&ground.join("source"));
-            let destination = ground.destination();
-            let differences = destination.differences(&source, Compare::CONTENT);
-            // Names, sizes and times are the sender's to say; content is verified.
-            eprintln!("{what}: succeeded with {differences:?}");
+            expect_verified_content(&ground, &what);
         }
     });
+}
+
+/// Names, times and modes are the sender's to say, content is verified: every file there is whole.
+#[track_caller]
+fn expect_verified_content(ground: &Ground, what: &str) {
+    let known = ["one", "two", "two or so", "three", "", "kept"];
+    for entry in std::fs::read_dir(ground.join("destination")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let content = std::fs::read_to_string(&path).unwrap();
+            assert!(known.contains(&content.as_str()), "{what}: {} holds {content:?}", path.display());
+        }
+    }
 }
 
 /// What our client says to the C daemon, given to our server as a sender.

@@ -235,7 +235,7 @@ impl<'a> Generator<'a> {
                 Err(TryRecvError::Disconnected) => return Err(EngineError::ReceiverGone),
             }
         }
-        self.outbox.keep_alive()
+        self.outbox.keep_alive_at_work()
     }
 
     /// Sends what is pending and waits for the next report.
@@ -399,6 +399,9 @@ impl<'a> Generator<'a> {
 
     /// Sends an index, and before it what our event sink had to say meanwhile, in that order.
     pub(super) fn send_index(&mut self, ndx: Ndx) -> Result<(), EngineError> {
+        if ndx == Ndx::Done {
+            self.shared.sends_done();
+        }
         let Self { session, outbox, ndx: encoder, .. } = self;
         session.outgoing.drain(|message| outbox.message(message))?;
         outbox.data::<WireError>(|out| {

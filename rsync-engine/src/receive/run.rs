@@ -179,6 +179,10 @@ impl<'a> Receiver<'a> {
     }
 
     fn done(&mut self) -> Result<(), EngineError> {
+        // Whoever answers what was not said would leave the generator waiting for what never comes.
+        if !self.shared.answered_done() {
+            return Err(EngineError::protocol("the sender ends a phase that goes on here [receiver]"));
+        }
         let live = self.files.lists().len();
         let ends_list = self.answers.seen().is_none();
         let more_lists = live > 1 || !self.files.is_complete();
@@ -200,6 +204,11 @@ impl<'a> Receiver<'a> {
             target.place_delayed(|index, ok| {
                 if ok { shared.finished(index) } else { shared.notify(Notice::Failed(index)) }
             });
+        }
+        let unanswered = self.shared.requests.unanswered();
+        if event == PhaseEvent::FinalDone && self.session.negotiated.is_modern() && unanswered > 0 {
+            let text = format!("{unanswered} requested files were neither sent nor refused [receiver]");
+            return Err(EngineError::protocol(text));
         }
         if self.answers.precedes_statistics(event) {
             self.count_received();

@@ -2,7 +2,7 @@
 //! the receiver tells the generator (design decision 3).
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -55,6 +55,11 @@ impl Requests {
         self.lock().remove(&index)
     }
 
+    /// How many requests the sender has not answered.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Request>> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) xattr_rules: XattrRules,
     destination: OnceLock<Destination>,
     empty: AtomicBool,
+    /// DONEs that the generator has sent and the sender has not answered.
+    dones: AtomicUsize,
     notices: Mutex<mpsc::Sender<Notice>>,
     /// Finished files that the generator was not told about yet: waking it for each would cost more
     /// than a small file.
@@ -113,6 +120,7 @@ impl Shared {
             xattr_rules,
             destination: OnceLock::new(),
             empty: AtomicBool::new(false),
+            dones: AtomicUsize::new(0),
             notices: Mutex::new(sender),
             finished: Mutex::new(Vec::new()),
         };
@@ -149,6 +157,16 @@ impl Shared {
 
     fn push(&self, notice: Notice) {
         let _ = self.notices.lock().unwrap_or_else(PoisonError::into_inner).send(notice);
+    }
+
+    /// Counts a DONE that is about to be sent.
+    pub(crate) fn sends_done(&self) {
+        self.dones.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Counts an answered DONE; says whether there was one to answer.
+    pub(crate) fn answered_done(&self) -> bool {
+        self.dones.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |dones| dones.checked_sub(1)).is_ok()
     }
 
     /// Whether the sender had nothing to send.

@@ -130,7 +130,7 @@ impl<'a> FileSink<'a> {
         if let Some(progress) = self.progress {
             progress(self.offset);
         }
-        self.outbox.keep_alive()
+        self.outbox.keep_alive_at_work()
     }
 }
 

@@ -97,7 +97,7 @@ impl ListWire<'_> {
     /// # Errors
     /// Those of the link.
     pub fn keep_alive(&mut self) -> Result<(), EngineError> {
-        self.outbox.keep_alive()
+        self.outbox.keep_alive_at_work()
     }
 }
 
