@@ -1,6 +1,8 @@
 //! Good sessions that end too early, or come with wrong bits: nobody may crash, hang, take the result
 //! for a success, or keep wrong content.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
