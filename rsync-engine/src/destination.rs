@@ -13,6 +13,7 @@ use bstr::BString;
 use rsync_proto::flist::EntryRef;
 use rsync_proto::text::{Event, Message};
 
+use crate::companions::Alternate;
 use crate::confine::{Dir, Trust, make_operator_dir, open_operator_dir};
 use crate::{EngineError, Session};
 
@@ -29,6 +30,8 @@ pub(crate) struct Destination {
     pub(crate) created: bool,
     /// A dry run that would have made the root: nothing exists in it.
     pub(crate) imagined: bool,
+    /// The alternate destinations, in the order of the options.
+    pub(crate) alternates: Vec<Alternate>,
 }
 
 impl Destination {
@@ -61,6 +64,12 @@ impl Destination {
         }
     }
 
+    /// Opens the directories beside it that the options name.
+    pub(crate) fn with_companions(mut self, session: &Session) -> Self {
+        self.alternates = Alternate::open_all(session, &self);
+        self
+    }
+
     fn enter(session: &Session, path: &[u8], step: u8) -> Result<Self, EngineError> {
         let what = format!("change_dir#{step}");
         let cannot = |error| failed_to(&what, path, error);
@@ -72,6 +81,7 @@ impl Destination {
             local_name: None,
             created: false,
             imagined: false,
+            alternates: Vec::new(),
         })
     }
 

@@ -4,6 +4,7 @@
 //! its sink, and answers a report or an [`EngineError`]. `docs/architecture.md` shows its threads.
 
 mod backup;
+mod companions;
 mod confine;
 mod connection;
 mod destination;

@@ -170,6 +170,23 @@ fn alternate_destinations_are_like_c() {
         for protocol in [29, 30, 32] {
             let pull = Pull::new(source()).beside("previous", source()).option(option);
             both_ways(protocol, &pull, Compare::ALL);
+            both_ways(protocol, &pull.clone().option("-H").option("-ii"), Compare::ALL);
+            both_ways(protocol, &pull.onto(stale_destination()).option("-i"), Compare::ALL);
+        }
+    }
+}
+
+#[test]
+fn other_content_and_attributes_in_alternate_destinations_are_like_c() {
+    for option in ["--link-dest", "--copy-dest", "--compare-dest"] {
+        let pull = Pull::new(attribute_source())
+            .beside("older", stale_destination())
+            .beside("newer", attribute_source().xattr("plain", "user.other", "x"))
+            .option(format!("{option}=../older"))
+            .option(format!("{option}=../newer"));
+        for options in ["-iAX", "-iic", "-ii --no-p", "-nii"] {
+            let pull = options.split(' ').fold(pull.clone(), |pull, option| pull.option(option));
+            both_ways(32, &pull, Compare { directory_times: options != "-nii", ..Compare::ALL });
         }
     }
 }

@@ -60,19 +60,31 @@ impl Generator<'_> {
         wanted: &Wanted,
     ) -> ItemFlags {
         let options = &self.session.options;
-        let mut flags = ItemFlags::default();
         if !options.acls && options.xattrs == 0 {
-            return flags;
+            return ItemFlags::default();
         }
         let file = existing.and_then(|_| self.in_place(at, |dir, name| dir.pin(name)).ok());
-        if let (Some(file), Some(stat)) = (&file, existing) {
+        self.extended_flags_of(at, file.as_ref(), existing, wanted)
+    }
+
+    /// The same against `file`, wherever it is.
+    pub(super) fn extended_flags_of(
+        &self,
+        at: &At<'_>,
+        file: Option<&Pinned<'_>>,
+        existing: Option<&Stat>,
+        wanted: &Wanted,
+    ) -> ItemFlags {
+        let options = &self.session.options;
+        let mut flags = ItemFlags::default();
+        if let (Some(file), Some(stat), true) = (file, existing, options.acls) {
             let acls = self.shared.acls(&at.entry, options);
             // What cannot be read is set, and reported, when attributes are applied.
             if at.entry.kind() != Kind::Symlink && acls.differ(file, stat.mode, wanted.mode).unwrap_or(true) {
                 flags |= ItemFlags::REPORT_ACL;
             }
         }
-        if options.xattrs > 0 && self.xattrs_differ(at, file.as_ref()) {
+        if options.xattrs > 0 && self.xattrs_differ(at, file) {
             flags |= ItemFlags::REPORT_XATTR;
         }
         flags

@@ -9,6 +9,7 @@ use rsync_proto::flist::{EntryFlags, EntryRef, Segment};
 use rsync_proto::phase::ItemFlags;
 use rsync_proto::text::{Failure, Message};
 
+use super::alternate::Level;
 use super::entry::At;
 use super::judge::{item_flags, keeps_time, mtime, same_time};
 use super::run::Generator;
@@ -107,8 +108,19 @@ impl Generator<'_> {
         let existing = stat.filter(|_| !early);
         let wanted = self.wanted(&at, existing.as_ref());
         let change = if existing.is_none() { ItemFlags::LOCAL_CHANGE } else { ItemFlags::default() };
-        let flags = item_flags(&at.entry, existing.as_ref(), &wanted, change, options)
-            | self.extended_flags(&at, existing.as_ref(), &wanted);
+        let alternate = if existing.is_none() { self.best_alternate(&at) } else { None };
+        let flags = match &alternate {
+            Some(candidate) => {
+                if candidate.level == Level::Identical {
+                    self.session.say(Message::UpToDate(&[at.path, b"/"].concat()));
+                }
+                self.flags_against(&at, candidate, &wanted, change)
+            }
+            None => {
+                item_flags(&at.entry, existing.as_ref(), &wanted, change, options)
+                    | self.extended_flags(&at, existing.as_ref(), &wanted)
+            }
+        };
         // The answer to an item with extended attributes finds the directory made.
         let answered = self.session.exchanges_xattrs(flags);
         if !answered {
@@ -127,6 +139,9 @@ impl Generator<'_> {
             self.session.say(Message::SkippingContents);
             self.directories.skip(at.path.to_vec());
             return Ok(());
+        }
+        if let Some(candidate) = &alternate {
+            self.take_xattrs(&at, candidate);
         }
         self.set_directory_attributes(&at, existing.as_ref());
         if answered { self.itemize(&at, flags, None) } else { Ok(()) }

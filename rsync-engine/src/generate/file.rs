@@ -10,6 +10,7 @@ use rsync_proto::sum::{Digest, SumHead, SumHeadSizing};
 use rsync_proto::text::{ExistsDetail, Failure, Message};
 use rsync_proto::wire::WireError;
 
+use super::alternate::{Candidate, Consulted};
 use super::entry::At;
 use super::judge::{Passed, QuickCheck, item_flags, passed_over, quick_check};
 use super::nodes::class;
@@ -45,6 +46,11 @@ impl Generator<'_> {
         if stat.is_some() && regular.is_none() && !self.make_room(&at)? {
             return self.drop_member(&at);
         }
+        let alternate = match self.consult_alternates(&at, regular.as_ref())? {
+            Consulted::Settled => return Ok(()),
+            Consulted::Basis(candidate) => Some(candidate),
+            Consulted::Nothing => None,
+        };
         if let Some(stat) = &regular
             && !self.in_redo
             && self.is_up_to_date(&at, stat)
@@ -52,26 +58,28 @@ impl Generator<'_> {
             return self.keep_file(&at, stat);
         }
         let partial = self.open_partial(&at);
-        if regular.is_none() && partial.is_none() && self.may_postpone(&at) {
+        if regular.is_none() && partial.is_none() && alternate.is_none() && self.may_postpone(&at) {
             return self.postpone_member(&at);
         }
-        self.request(&at, regular.as_ref(), partial)
+        self.request(&at, regular.as_ref(), partial, alternate)
     }
 
     fn is_up_to_date(&mut self, at: &At<'_>, stat: &Stat) -> bool {
         match quick_check(&at.entry, stat, &self.session.options) {
             QuickCheck::Same => true,
             QuickCheck::Differs => false,
-            QuickCheck::CompareDigests => match (self.digest_of(at), at.entry.digest()) {
-                (Ok(ours), Some(theirs)) => ours == theirs,
-                _ => false,
-            },
+            QuickCheck::CompareDigests => {
+                self.open_destination(at).is_ok_and(|file| self.has_digest(at, file))
+            }
         }
     }
 
-    /// The `--checksum` digest of what is at the destination.
-    fn digest_of(&mut self, at: &At<'_>) -> io::Result<Vec<u8>> {
-        let mut file = self.open_destination(at)?;
+    /// Whether the content of `file` has the `--checksum` digest that was listed.
+    pub(super) fn has_digest(&self, at: &At<'_>, file: File) -> bool {
+        self.digest_of(file).is_ok_and(|ours| Some(&ours[..]) == at.entry.digest())
+    }
+
+    fn digest_of(&self, mut file: File) -> io::Result<Vec<u8>> {
         let mut digest = Digest::pre_transfer(self.session.negotiated.checksum.pre_transfer);
         let mut buffer = vec![0; 256 << 10];
         loop {
@@ -101,13 +109,7 @@ impl Generator<'_> {
         let wanted = self.wanted(at, Some(stat));
         let flags = item_flags(&at.entry, Some(stat), &wanted, ItemFlags::default(), options)
             | self.extended_flags(at, Some(stat), &wanted);
-        if let (Some(destination), Some(partial), false) = (self.destination, &self.partial, options.dry_run)
-        {
-            let (dir, name) = destination.place_of(&at.entry);
-            if let Ok(dir) = self.dirs.dir(dir) {
-                partial.discard(dir, name);
-            }
-        }
+        self.discard_partial(at);
         let times = if options.checksum { Times::Exact } else { Times::Window };
         let changed = match options.dry_run {
             true => flags.is_significant(),
@@ -117,6 +119,17 @@ impl Generator<'_> {
         self.itemize(at, flags, None)?;
         self.succeed_unsent(at.index)?;
         self.member_in_place(at)
+    }
+
+    /// The content is right without a transfer: what an interrupted one left is of no use.
+    pub(super) fn discard_partial(&mut self, at: &At<'_>) {
+        let dry_run = self.session.options.dry_run;
+        if let (Some(destination), Some(partial), false) = (self.destination, &self.partial, dry_run) {
+            let (dir, name) = destination.place_of(&at.entry);
+            if let Ok(dir) = self.dirs.dir(dir) {
+                partial.discard(dir, name);
+            }
+        }
     }
 
     /// Says (where names are printed even if nothing travels) what became of an entry that stays.
@@ -154,18 +167,24 @@ impl Generator<'_> {
         at: &At<'_>,
         regular: Option<&Stat>,
         partial: Option<File>,
+        alternate: Option<Candidate>,
     ) -> Result<(), EngineError> {
         let session = self.session;
         let options = &session.options;
-        let offer = self.offer(at, regular, partial);
+        let offer = self.offer(at, regular, partial, alternate.as_ref());
         let wanted = self.wanted(at, regular);
         let change = if options.checksum && regular.is_some() {
             ItemFlags::TRANSFER | ItemFlags::REPORT_CHANGE
         } else {
             ItemFlags::TRANSFER
         };
-        let flags = item_flags(&at.entry, regular, &wanted, change, options)
-            | self.extended_flags(at, regular, &wanted);
+        let flags = match &alternate {
+            Some(candidate) => self.flags_against(at, candidate, &wanted, change),
+            None => {
+                item_flags(&at.entry, regular, &wanted, change, options)
+                    | self.extended_flags(at, regular, &wanted)
+            }
+        };
         let appends = options.append != Append::Off && !self.in_redo && offer.basis == Basis::Destination;
         let (head, append_at) = self.head(at, &offer, appends);
         self.ledger.request(at.index, "generator")?;
@@ -173,8 +192,11 @@ impl Generator<'_> {
         self.shared
             .requests
             .insert(at.index, Request { flags, basis: offer.basis, redo: self.in_redo, append_at });
-        let basis =
-            if offer.basis == Basis::Partial { WireBasis::PartialDir } else { WireBasis::Destination };
+        let basis = match offer.basis {
+            Basis::None | Basis::Destination => WireBasis::Destination,
+            Basis::Partial => WireBasis::PartialDir,
+            Basis::Alternate(number) => WireBasis::AlternateDir(number),
+        };
         self.send_item(at, &ItemAttributes { basis, ..ItemAttributes::new(flags) })?;
         if options.dry_run {
             return Ok(());
@@ -189,12 +211,24 @@ impl Generator<'_> {
         }
     }
 
-    fn offer(&mut self, at: &At<'_>, regular: Option<&Stat>, partial: Option<File>) -> Offer {
+    fn offer(
+        &mut self,
+        at: &At<'_>,
+        regular: Option<&Stat>,
+        partial: Option<File>,
+        alternate: Option<&Candidate>,
+    ) -> Offer {
         let length = |file: &File| file.metadata().map(|metadata| metadata.len());
         if let Some(file) = partial
             && let Ok(length) = length(&file)
         {
             return Offer { basis: Basis::Partial, file: Some((file, length)) };
+        }
+        if let Some(candidate) = alternate
+            && let Ok(file) = self.open_alternate(at, candidate.number)
+            && let Ok(length) = length(&file)
+        {
+            return Offer { basis: Basis::Alternate(candidate.number), file: Some((file, length)) };
         }
         if regular.is_none() || self.session.options.dry_run {
             return Offer { basis: Basis::None, file: None };

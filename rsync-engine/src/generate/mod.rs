@@ -1,6 +1,7 @@
 //! The generator: decides what happens to each entry, asks for content, and does what needs none
 //! (spec 07).
 
+mod alternate;
 mod attributes;
 mod delete;
 mod dirs;

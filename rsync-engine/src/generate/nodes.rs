@@ -5,10 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use bstr::BString;
-use rsync_proto::flist::Kind;
+use rsync_proto::flist::{EntryRef, Kind};
 use rsync_proto::phase::ItemFlags;
 use rsync_proto::text::{Failure, Message};
 
+use super::alternate::Level;
 use super::entry::At;
 use super::judge::item_flags;
 use super::links::Admission;
@@ -44,6 +45,12 @@ impl Generator<'_> {
             self.succeed_unsent(at.index)?;
             return self.member_in_place(&at);
         }
+        let alternate = if stat.is_none() { self.best_alternate(&at) } else { None };
+        if let Some(candidate) = &alternate
+            && self.settle_node(&at, candidate)?
+        {
+            return Ok(());
+        }
         let in_the_way = stat.filter(|stat| !stat.is_dir());
         if stat.is_some() && in_the_way.is_none() && !self.make_room(&at)? {
             return self.drop_member(&at);
@@ -60,22 +67,27 @@ impl Generator<'_> {
             self.report(failure, &error);
             return self.drop_member(&at);
         }
-        let change = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
-        let flags = item_flags(&at.entry, same_class.as_ref(), &wanted, change, options)
-            | self.extended_flags(&at, same_class.as_ref(), &wanted);
+        if let (Some(candidate), false) = (&alternate, options.dry_run) {
+            self.take_xattrs(&at, candidate);
+        }
+        let changed = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
+        let flags = match &alternate {
+            Some(candidate) if candidate.level == Level::Exists => {
+                self.flags_against(&at, candidate, &wanted, changed)
+            }
+            Some(candidate) => self.flags_against(&at, candidate, &wanted, ItemFlags::LOCAL_CHANGE),
+            None => {
+                item_flags(&at.entry, same_class.as_ref(), &wanted, changed, options)
+                    | self.extended_flags(&at, same_class.as_ref(), &wanted)
+            }
+        };
         self.itemize(&at, flags, None)?;
         self.succeed(at.index)?;
         self.member_in_place(&at)
     }
 
     pub(super) fn is_equal_node(&mut self, at: &At<'_>, stat: &Stat) -> bool {
-        match at.entry.kind() {
-            Kind::Symlink if stat.kind() == Kind::Symlink => self
-                .in_place(at, |dir, name| dir.read_link(name))
-                .is_ok_and(|target| Some(&target[..]) == at.entry.target()),
-            kind if kind.is_device() => stat.kind().is_device() && stat.rdev == at.entry.rdev(),
-            kind => kind.is_special() && stat.kind() == kind,
-        }
+        is_equal_node(&at.entry, stat, || self.in_place(at, |dir, name| dir.read_link(name)))
     }
 
     /// Runs `action` on the directory and name of an entry.
@@ -276,9 +288,28 @@ impl Generator<'_> {
                 return Ok(());
             }
         }
-        let flags = item_flags(&at.entry, stat.as_ref(), &wanted, change, options);
+        let twin = match (&stat, &leader_stat) {
+            (None, Ok(leader)) => self.alternate_twin(at, leader),
+            _ => None,
+        };
+        let flags = item_flags(&at.entry, stat.or(twin).as_ref(), &wanted, change, options);
         self.itemize(at, flags, Some(leader))?;
         self.succeed_unsent(at.index)
+    }
+}
+
+/// Whether a node is what `entry` says; `read_link` reads its target if it is a link.
+pub(super) fn is_equal_node(
+    entry: &EntryRef<'_>,
+    stat: &Stat,
+    read_link: impl FnOnce() -> io::Result<Vec<u8>>,
+) -> bool {
+    match entry.kind() {
+        Kind::Symlink if stat.kind() == Kind::Symlink => {
+            read_link().is_ok_and(|target| Some(&target[..]) == entry.target())
+        }
+        kind if kind.is_device() => stat.kind().is_device() && stat.rdev == entry.rdev(),
+        kind => kind.is_special() && stat.kind() == kind,
     }
 }
 
@@ -302,7 +333,7 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// Makes something with `make` at `name`: directly where nothing is there, else beside it and
 /// renamed over it, so that the name always shows the old or the new (spec 07 §6.4).
-fn replace(dir: &Dir, name: &[u8], make: impl Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn replace(dir: &Dir, name: &[u8], make: impl Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {
     match make(name) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         result => return result,

@@ -21,6 +21,7 @@ use super::dirs::Directories;
 use super::entry::At;
 use super::links::LinkGroups;
 use crate::backup::Backups;
+use crate::companions::Alternate;
 use crate::confine::{Dir, DirStack};
 use crate::destination::Destination;
 use crate::meta::Attributes;
@@ -73,6 +74,8 @@ pub(crate) struct Generator<'a> {
     pub(super) attributes: Attributes,
     pub(super) partial: Option<PartialDir>,
     pub(super) backups: Option<Backups<'a>>,
+    /// Directories of the alternate destinations, by number.
+    pub(super) alternates: Vec<Option<DirStack>>,
     pub(super) directories: Directories,
     pub(super) deleter: Deleter,
 }
@@ -125,6 +128,7 @@ impl<'a> Generator<'a> {
             attributes: Attributes::new(&session.options),
             partial: PartialDir::of(&session.options),
             backups: None,
+            alternates: Vec::new(),
             directories: Directories::default(),
             deleter,
         })
@@ -151,7 +155,8 @@ impl<'a> Generator<'a> {
         if !self.session.options.list_only {
             let count = self.unwalked.iter().map(|list| list.len()).sum();
             let entry = first.iter().find(|entry| entry.is_active());
-            let destination = Destination::resolve(self.session, argument, count, entry)?;
+            let destination =
+                Destination::resolve(self.session, argument, count, entry)?.with_companions(self.session);
             let destination = self.shared.set_destination(destination);
             self.dirs = DirStack::new(Arc::clone(&destination.root));
             if destination.created {
@@ -159,6 +164,7 @@ impl<'a> Generator<'a> {
             }
             Backups::check(self.session, destination)?;
             self.backups = Backups::new(self.session, destination);
+            self.alternates = destination.alternates.iter().map(Alternate::stack).collect();
             self.destination = Some(destination);
         }
         if first.is_empty() && !self.session.server {

@@ -36,6 +36,8 @@ pub(crate) enum Basis {
     Destination,
     /// What an interrupted transfer left in the partial directory.
     Partial,
+    /// The file of the same name in the alternate destination of this number.
+    Alternate(u8),
 }
 
 /// Transfers requested and not yet answered.

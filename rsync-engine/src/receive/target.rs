@@ -16,6 +16,7 @@ use super::file::{Assembly, Received};
 use super::output::FileOutput;
 use super::shared::{Basis, Request, Shared};
 use crate::backup::{Backups, Purpose};
+use crate::companions::Alternate;
 use crate::confine::{Dir, DirStack, Pinned, Stat};
 use crate::destination::Destination;
 use crate::inbox::{Inbox, MessageSink};
@@ -45,6 +46,8 @@ pub(super) struct Target<'a> {
     attributes: Attributes,
     partial: Option<PartialDir>,
     backups: Option<Backups<'a>>,
+    /// Directories of the alternate destinations, by number.
+    alternates: Vec<Option<DirStack>>,
     /// Verified files that wait in their partial directories (`--delay-updates`).
     delayed: Vec<(Arc<Segment>, usize)>,
 }
@@ -69,6 +72,7 @@ impl<'a> Target<'a> {
             attributes: Attributes::new(&session.options),
             partial: PartialDir::of(&session.options),
             backups: Backups::new(session, destination),
+            alternates: destination.alternates.iter().map(Alternate::stack).collect(),
             delayed: Vec::new(),
         }
     }
@@ -127,7 +131,12 @@ impl<'a> Target<'a> {
         {
             return Err(backups.failed(place, name, error));
         }
-        let basis = open_basis(dir, name, request.basis, partial);
+        let basis = match request.basis {
+            Basis::None => None,
+            Basis::Destination => dir.open_read(name).ok(),
+            Basis::Partial => partial.and_then(|partial| partial.open(dir).ok()?.open_read(name).ok()),
+            Basis::Alternate(number) => open_alternate(&mut self.alternates, number, dir_path, name),
+        };
         let mut draft = match Draft::open(session, dir, name, &request, basis.as_ref(), partial) {
             Ok(draft) => draft,
             Err(error) => {
@@ -224,13 +233,15 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The file whose blocks the sender refers to.
-fn open_basis(dir: &Dir, name: &[u8], basis: Basis, partial: Option<&PartialDir>) -> Option<File> {
-    match basis {
-        Basis::None => None,
-        Basis::Destination => dir.open_read(name).ok(),
-        Basis::Partial => partial?.open(dir).ok()?.open_read(name).ok(),
-    }
+/// The file of the same path in an alternate destination.
+fn open_alternate(
+    alternates: &mut [Option<DirStack>],
+    number: u8,
+    dir_path: &[u8],
+    name: &[u8],
+) -> Option<File> {
+    let stack = alternates.get_mut(usize::from(number))?.as_mut()?;
+    stack.dir(dir_path).ok()?.open_read(name).ok()
 }
 
 impl Draft {

@@ -1,6 +1,6 @@
 //! Options that are read and forwarded but that this version does not carry out yet.
 
-use super::choice::{BasisKind, Batch, SuperUser};
+use super::choice::{Batch, SuperUser};
 use super::model::TransferOptions;
 
 impl TransferOptions {
@@ -16,11 +16,6 @@ impl TransferOptions {
             _ => None,
         };
         let named = |on: bool, name| on.then_some(name);
-        let basis = self.basis_dirs.as_ref().map(|basis| match basis.kind {
-            BasisKind::Compare => "--compare-dest",
-            BasisKind::Copy => "--copy-dest",
-            BasisKind::Link => "--link-dest",
-        });
         [
             batch,
             named(self.iconv.is_some(), "--iconv"),
@@ -31,7 +26,6 @@ impl TransferOptions {
             named(receiving && self.keep_dirlinks, "--keep-dirlinks"),
             named(receiving && self.write_devices, "--write-devices"),
             named(receiving && self.temp_dir.is_some(), "--temp-dir"),
-            basis.filter(|_| receiving),
         ]
         .into_iter()
         .flatten()

@@ -1,0 +1,77 @@
+//! Directories beside the destination that the operator named: alternate destinations
+//! (spec 07 §2.1, §5).
+//!
+//! Each is opened once; links in its path count only if they are trusted (spec 10 §2.1). What is
+//! looked up beneath it follows none.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bstr::BString;
+use rsync_proto::options::BasisKind;
+use rsync_proto::text::Message;
+
+use crate::Session;
+use crate::confine::{Dir, DirStack, Trust, open_operator_dir};
+use crate::destination::Destination;
+
+/// One `--compare-dest`, `--copy-dest` or `--link-dest` directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Alternate {
+    /// `None` if it is missing; it keeps its number.
+    dir: Option<Arc<Dir>>,
+}
+
+impl Alternate {
+    /// Opens all that the options name, and says which cannot be used.
+    pub(crate) fn open_all(session: &Session, destination: &Destination) -> Vec<Self> {
+        let Some(basis) = &session.options.basis_dirs else { return Vec::new() };
+        let option = match basis.kind {
+            BasisKind::Compare => "compare-dest",
+            BasisKind::Copy => "copy-dest",
+            BasisKind::Link => "link-dest",
+        };
+        let trust = Trust::of(&session.options);
+        let open = |path: &BString| {
+            let shown: BString = match path.starts_with(b"/") {
+                true => path.clone(),
+                false => [&destination.path, &b"/"[..], path].concat().into(),
+            };
+            let dir = match open_beside(destination, path, trust) {
+                Ok(dir) => Some(Arc::new(dir)),
+                Err(error) => {
+                    session.say(match error.kind() {
+                        io::ErrorKind::NotFound => Message::BasisDirMissing(option, &shown),
+                        _ => Message::BasisDirNotDirectory(option, &shown),
+                    });
+                    None
+                }
+            };
+            Self { dir }
+        };
+        basis.dirs.iter().map(open).collect()
+    }
+
+    /// A way to look things up in it.
+    pub(crate) fn stack(&self) -> Option<DirStack> {
+        self.dir.clone().map(DirStack::new)
+    }
+}
+
+/// Opens a directory that is relative to the destination. A root that a dry run only imagines has a
+/// parent nevertheless.
+fn open_beside(destination: &Destination, path: &[u8], trust: Trust) -> io::Result<Dir> {
+    if !destination.imagined || path.starts_with(b"/") {
+        return open_operator_dir(&destination.root, path, trust);
+    }
+    let Some(beside) = path.strip_prefix(b"../") else { return Err(io::ErrorKind::NotFound.into()) };
+    let root = destination.path.as_slice();
+    let parent = match root.iter().rposition(|&byte| byte == b'/') {
+        Some(0) => &b"/"[..],
+        Some(slash) => &root[..slash],
+        None => b".",
+    };
+    let parent = open_operator_dir(&Dir::open(Path::new("."))?, parent, trust)?;
+    open_operator_dir(&parent, beside, trust)
+}
