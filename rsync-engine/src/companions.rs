@@ -1,5 +1,5 @@
 //! Directories beside the destination that the operator named: alternate destinations
-//! (spec 07 §2.1, §5).
+//! (spec 07 §2.1, §5), and the one for temporary files (§6.3).
 //!
 //! Each is opened once; links in its path count only if they are trusted (spec 10 §2.1). What is
 //! looked up beneath it follows none.
@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use bstr::BString;
 use rsync_proto::options::BasisKind;
-use rsync_proto::text::Message;
+use rsync_proto::text::{Message, OptionDir};
 
-use crate::Session;
 use crate::confine::{Dir, DirStack, Trust, open_operator_dir};
 use crate::destination::Destination;
+use crate::{EngineError, Session};
 
 /// One `--compare-dest`, `--copy-dest` or `--link-dest` directory.
 #[derive(Clone, Debug)]
@@ -57,6 +57,27 @@ impl Alternate {
     pub(crate) fn stack(&self) -> Option<DirStack> {
         self.dir.clone().map(DirStack::new)
     }
+}
+
+/// Opens `--temp-dir`, and says why it cannot be used.
+///
+/// # Errors
+/// [`EngineError::BadOptionDir`] if it is missing or something else (exit 1).
+pub(crate) fn open_temp_dir(
+    session: &Session,
+    destination: &Destination,
+) -> Result<Option<Dir>, EngineError> {
+    let Some(path) = &session.options.temp_dir else { return Ok(None) };
+    if destination.imagined {
+        return Ok(None);
+    }
+    open_beside(destination, path, Trust::of(&session.options)).map(Some).map_err(|error| {
+        session.say(match error.kind() {
+            io::ErrorKind::NotFound => Message::TempDirMissing(path),
+            _ => Message::OptionDirNotDirectory(OptionDir::Temp, path),
+        });
+        EngineError::BadOptionDir
+    })
 }
 
 /// Opens a directory that is relative to the destination. A root that a dry run only imagines has a

@@ -13,7 +13,7 @@ use bstr::BString;
 use rsync_proto::flist::EntryRef;
 use rsync_proto::text::{Event, Message};
 
-use crate::companions::Alternate;
+use crate::companions::{self, Alternate};
 use crate::confine::{Dir, Trust, make_operator_dir, open_operator_dir};
 use crate::{EngineError, Session};
 
@@ -32,6 +32,8 @@ pub(crate) struct Destination {
     pub(crate) imagined: bool,
     /// The alternate destinations, in the order of the options.
     pub(crate) alternates: Vec<Alternate>,
+    /// The directory for temporary files, if it is not that of each file.
+    pub(crate) temps: Option<Dir>,
 }
 
 impl Destination {
@@ -65,9 +67,13 @@ impl Destination {
     }
 
     /// Opens the directories beside it that the options name.
-    pub(crate) fn with_companions(mut self, session: &Session) -> Self {
+    ///
+    /// # Errors
+    /// [`EngineError::BadOptionDir`] if `--temp-dir` is none.
+    pub(crate) fn with_companions(mut self, session: &Session) -> Result<Self, EngineError> {
         self.alternates = Alternate::open_all(session, &self);
-        self
+        self.temps = companions::open_temp_dir(session, &self)?;
+        Ok(self)
     }
 
     fn enter(session: &Session, path: &[u8], step: u8) -> Result<Self, EngineError> {
@@ -82,6 +88,7 @@ impl Destination {
             created: false,
             imagined: false,
             alternates: Vec::new(),
+            temps: None,
         })
     }
 

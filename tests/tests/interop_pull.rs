@@ -216,6 +216,16 @@ fn partial_directories_and_delayed_updates_are_like_c() {
 }
 
 #[test]
+fn temporary_files_on_another_file_system_are_like_c() {
+    for options in ["-i", "-i --sparse --fsync", "-iAX", "-ib", "--delay-updates", "-iH --partial-dir=.part"]
+    {
+        let pull = Pull::new(attribute_source()).onto(stale_destination()).option("--temp-dir=/dev/shm");
+        let pull = options.split(' ').fold(pull, |pull, option| pull.option(option));
+        both_ways(32, &pull, Compare { directory_times: options != "-ib", ..Compare::ALL });
+    }
+}
+
+#[test]
 fn backups_are_like_c() {
     for options in [
         &["-b"][..],

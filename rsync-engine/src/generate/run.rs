@@ -156,7 +156,7 @@ impl<'a> Generator<'a> {
             let count = self.unwalked.iter().map(|list| list.len()).sum();
             let entry = first.iter().find(|entry| entry.is_active());
             let destination =
-                Destination::resolve(self.session, argument, count, entry)?.with_companions(self.session);
+                Destination::resolve(self.session, argument, count, entry)?.with_companions(self.session)?;
             let destination = self.shared.set_destination(destination);
             self.dirs = DirStack::new(Arc::clone(&destination.root));
             if destination.created {

@@ -125,6 +125,7 @@ impl<'a> Target<'a> {
             return discard(inbox, sink, tokens);
         }
         let existing = existing.filter(Stat::is_file);
+        let temps = self.destination.temps.as_ref().unwrap_or(dir);
         let backups = self.backups.as_ref().filter(|_| session.options.inplace && !request.redo);
         if let Some(backups) = backups
             && let Err(error) = backups.keep(dir, dir_path, name, Purpose::Overwrite)
@@ -137,7 +138,7 @@ impl<'a> Target<'a> {
             Basis::Partial => partial.and_then(|partial| partial.open(dir).ok()?.open_read(name).ok()),
             Basis::Alternate(number) => open_alternate(&mut self.alternates, number, dir_path, name),
         };
-        let mut draft = match Draft::open(session, dir, name, &request, basis.as_ref(), partial) {
+        let mut draft = match Draft::open(session, (dir, temps), name, &request, basis.as_ref(), partial) {
             Ok(draft) => draft,
             Err(error) => {
                 session.failed(Role::Receiver, Failure::Mkstemp(place), &error);
@@ -164,6 +165,7 @@ impl<'a> Target<'a> {
             partial,
             backups: self.backups.as_ref().filter(|_| !request.redo),
             dir,
+            temps,
             dir_path,
             name,
             entry,
@@ -247,7 +249,7 @@ fn open_alternate(
 impl Draft {
     fn open(
         session: &Session,
-        dir: &Dir,
+        (dir, temps): (&Dir, &Dir),
         name: &[u8],
         request: &Request,
         basis: Option<&File>,
@@ -266,7 +268,7 @@ impl Draft {
             let output = FileOutput::new(file, options.sparse);
             return Ok(Self { output, temp: None, in_partial_dir: true });
         }
-        let (file, temp) = dir.create_temp(name, &mut rand::random)?;
+        let (file, temp) = temps.create_temp(name, &mut rand::random)?;
         Ok(Self { output: FileOutput::new(file, options.sparse), temp: Some(temp), in_partial_dir: false })
     }
 }
@@ -281,6 +283,8 @@ struct Finish<'f> {
     partial: Option<&'f PartialDir>,
     backups: Option<&'f Backups<'f>>,
     dir: &'f Dir,
+    /// Where temporary files are: `dir`, or the directory of `--temp-dir`.
+    temps: &'f Dir,
     dir_path: &'f [u8],
     name: &'f [u8],
     entry: EntryRef<'f>,
@@ -310,14 +314,14 @@ impl Finish<'_> {
         self.set_attributes(&draft, Times::Exact);
         let placed = match self.partial.filter(|_| self.session.options.delay_updates) {
             Some(partial) => {
-                partial.make(self.dir).and_then(|delayed| self.dir.rename(temp, &delayed, self.name))
+                partial.make(self.dir).and_then(|delayed| self.move_temp(temp, &delayed, Some(Times::Exact)))
             }
             None => {
                 if let Err(error) = self.keep_replaced() {
                     self.discard(temp);
                     return Err(error);
                 }
-                self.dir.rename(temp, self.dir, self.name)
+                self.move_temp(temp, self.dir, Some(Times::Exact))
             }
         };
         if let Err(error) = placed {
@@ -402,12 +406,12 @@ impl Finish<'_> {
         let kept = has_data
             && match self.partial {
                 Some(partial) => {
-                    let moved = partial.make(self.dir).and_then(|dir| self.dir.rename(temp, &dir, self.name));
+                    let moved = partial.make(self.dir).and_then(|dir| self.move_temp(temp, &dir, None));
                     moved.is_ok()
                 }
                 None if options.partial => {
                     self.set_attributes(draft, times);
-                    self.keep_replaced().is_ok() && self.dir.rename(temp, self.dir, self.name).is_ok()
+                    self.keep_replaced().is_ok() && self.move_temp(temp, self.dir, Some(times)).is_ok()
                 }
                 None => false,
             };
@@ -416,15 +420,46 @@ impl Finish<'_> {
         }
     }
 
+    /// Gives the temporary file its place in `target`. Where that is on another file system, it is
+    /// copied beside the place first, with the attributes of the entry if `times` says how its own are
+    /// set, so that the name still shows the old file or the new (spec 10 SEC-012).
+    fn move_temp(&self, temp: &[u8], target: &Dir, times: Option<Times>) -> io::Result<()> {
+        match self.temps.rename(temp, target, self.name) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+            result => return result,
+        }
+        let mut from = self.temps.open_read(temp)?;
+        let (mut to, copy) = target.create_temp(self.name, &mut rand::random)?;
+        let placed = io::copy(&mut from, &mut to).and_then(|_| {
+            if let Some(times) = times {
+                self.set_attributes_of(&to, times);
+            }
+            if self.session.options.fsync {
+                to.sync_all()?;
+            }
+            target.rename(&copy, target, self.name)
+        });
+        if placed.is_err() {
+            // The first failure is the one to tell.
+            let _ = target.unlink(&copy);
+            return placed;
+        }
+        self.temps.unlink(temp)
+    }
+
     fn discard(&self, temp: &[u8]) {
-        if let Err(error) = self.dir.unlink(temp) {
+        if let Err(error) = self.temps.unlink(temp) {
             self.session.failed(Role::Receiver, Failure::Delete("unlink", temp), &error);
         }
     }
 
     fn set_attributes(&self, draft: &Draft, times: Times) {
+        self.set_attributes_of(draft.output.file(), times);
+    }
+
+    fn set_attributes_of(&self, file: &File, times: Times) {
         let options = &self.session.options;
-        let file = Pinned::of(draft.output.file());
+        let file = Pinned::of(file);
         let current = &match file.stat() {
             Ok(current) => current,
             Err(error) => {

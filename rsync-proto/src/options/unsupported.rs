@@ -25,7 +25,6 @@ impl TransferOptions {
             named(!self.server && self.stop_at.is_some(), "--stop-at"),
             named(receiving && self.keep_dirlinks, "--keep-dirlinks"),
             named(receiving && self.write_devices, "--write-devices"),
-            named(receiving && self.temp_dir.is_some(), "--temp-dir"),
         ]
         .into_iter()
         .flatten()
