@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 
@@ -17,6 +18,9 @@ use crate::{EngineError, Session};
 
 /// Progress is reported each time so many bytes have come.
 const SAY_EVERY: u64 = 256 << 10;
+
+/// Blocks that follow each other are copied in one go, up to so many bytes.
+const LONGEST_RUN: u64 = 256 << 10;
 
 /// Where the content goes.
 pub(super) trait Output {
@@ -61,7 +65,10 @@ struct State {
     offset: u64,
     digest: Digest,
     write_error: Option<io::Error>,
-    block: Vec<u8>,
+    /// The part of the basis that is to be copied before anything else happens: blocks that follow
+    /// each other are one. `offset` lies behind it already.
+    run: Range<u64>,
+    buffer: Vec<u8>,
 }
 
 /// One step of the token stream.
@@ -88,7 +95,8 @@ impl Assembly<'_> {
             offset: 0,
             digest: Digest::whole_file(checksum, negotiated.seed),
             write_error: None,
-            block: Vec::new(),
+            run: 0..0,
+            buffer: Vec::new(),
         };
         self.skip_prefix(&mut state)?;
         let mut said = None;
@@ -114,6 +122,7 @@ impl Assembly<'_> {
                 Step::End => break,
             }
         }
+        self.copy_run(&mut state);
         self.tell(state.offset, &mut said, true);
         let length = checksum.len();
         let ours = state.digest.finish();
@@ -158,19 +167,20 @@ impl Assembly<'_> {
     }
 
     fn literal(&mut self, state: &mut State, data: &[u8]) {
+        self.copy_run(state);
         self.has_data.set(true);
         state.digest.update(data);
         self.session.counters.literal.fetch_add(data.len() as u64, Ordering::Relaxed);
-        self.write(state, data);
+        self.write(&mut state.write_error, state.offset, data);
+        state.offset += data.len() as u64;
     }
 
-    fn write(&mut self, state: &mut State, data: &[u8]) {
-        if let (Some(output), None) = (&mut self.output, &state.write_error)
-            && let Err(error) = output.write(state.offset, data)
+    fn write(&mut self, failure: &mut Option<io::Error>, offset: u64, data: &[u8]) {
+        if let (Some(output), None) = (&mut self.output, &failure)
+            && let Err(error) = output.write(offset, data)
         {
-            state.write_error = Some(error);
+            *failure = Some(error);
         }
-        state.offset += data.len() as u64;
     }
 
     fn block(&mut self, state: &mut State, index: u32, tokens: &mut TokenDecoder) -> Result<(), EngineError> {
@@ -182,30 +192,43 @@ impl Assembly<'_> {
         }
         let length = state.head.len_of(index) as usize;
         self.session.counters.matched.fetch_add(length as u64, Ordering::Relaxed);
-        let Some(basis) = self.basis else {
-            if self.output.is_some() {
-                let name = bstr::BStr::new(self.name);
-                let text = format!("got a block match with no basis file for \"{name}\" [receiver]");
-                return Err(EngineError::protocol(text));
-            }
-            state.offset += length as u64;
-            return Ok(());
-        };
-        let start = state.head.offset_of(index);
-        let mut block = std::mem::take(&mut state.block);
-        block.resize(length, 0);
-        // A basis that shrank meanwhile yields zeros: the digest then fails and the file is redone.
-        let read = read_full_at(basis, &mut block, start).unwrap_or(0);
-        block[read..].fill(0);
-        state.digest.update(&block);
-        tokens.insert_history(&block)?;
-        if self.in_place && start == state.offset {
-            state.offset += length as u64;
-        } else {
-            self.write(state, &block);
+        if self.basis.is_none() && self.output.is_some() {
+            let name = bstr::BStr::new(self.name);
+            let text = format!("got a block match with no basis file for \"{name}\" [receiver]");
+            return Err(EngineError::protocol(text));
         }
-        state.block = block;
+        let start = state.head.offset_of(index);
+        let run = state.run.end - state.run.start;
+        if start != state.run.end || run + length as u64 > LONGEST_RUN {
+            self.copy_run(state);
+            state.run = start..start;
+        }
+        state.run.end += length as u64;
+        state.offset += length as u64;
+        if self.basis.is_some() && tokens.wants_history() {
+            self.copy_run(state);
+            tokens.insert_history(&state.buffer[..length])?;
+        }
         Ok(())
+    }
+
+    /// Copies what is due of the basis, to the place before the present offset.
+    fn copy_run(&mut self, state: &mut State) {
+        let run = std::mem::take(&mut state.run);
+        let length = (run.end - run.start) as usize;
+        let (Some(basis), true) = (self.basis, length > 0) else { return };
+        if state.buffer.len() < length {
+            state.buffer.resize(length, 0);
+        }
+        let data = &mut state.buffer[..length];
+        // A basis that shrank meanwhile yields zeros: the digest then fails and the file is redone.
+        let read = read_full_at(basis, data, run.start).unwrap_or(0);
+        data[read..].fill(0);
+        state.digest.update(data);
+        let offset = state.offset - length as u64;
+        if !self.in_place || run.start != offset {
+            self.write(&mut state.write_error, offset, data);
+        }
     }
 
     /// Says how far the file is: before its first data, every so many bytes, and at its end.
