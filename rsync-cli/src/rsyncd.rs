@@ -8,7 +8,7 @@ use bstr::BString;
 use clap::Parser;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rsync_daemon::{Daemon, DaemonError, LogTarget};
+use rsync_daemon::{Daemon, DaemonError, LogTarget, run_worker};
 use rsync_proto::text::Zone;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,9 +37,19 @@ struct Arguments {
     /// This is the process in the background.
     #[arg(long, hide = true)]
     detached: bool,
+    /// This is a worker process of a daemon.
+    #[arg(long, hide = true)]
+    worker: bool,
 }
 
+/// This program, even if its file was replaced.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
 struct LocalZone(TimeZone);
+
+fn local_zone() -> Arc<LocalZone> {
+    Arc::new(LocalZone(TimeZone::system()))
+}
 
 impl Zone for LocalZone {
     fn offset(&self, unix: i64) -> i32 {
@@ -50,6 +60,10 @@ impl Zone for LocalZone {
 #[expect(clippy::print_stderr, reason = "this is a command")]
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.worker {
+        // The daemon was told what went wrong.
+        return run_worker(local_zone()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     if let Some(text) = arguments.dparam.iter().find(|text| !text.contains('=')) {
         eprintln!("--dparam value is missing an '=': {text}");
         return ExitCode::from(1);
@@ -102,7 +116,8 @@ fn detach() -> ExitCode {
 fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
     let mut builder = Daemon::from_file(arguments.config)
         .overrides(arguments.dparam.into_iter().map(BString::from))
-        .zone(Arc::new(LocalZone(TimeZone::system())));
+        .zone(local_zone())
+        .worker_command(OWN_PROGRAM, ["--worker".into()]);
     if let Some(address) = arguments.address {
         builder = builder.address(address);
     }

@@ -1,6 +1,7 @@
 //! The daemon: configuration, listeners, sessions (spec 09 §1).
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -8,10 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bstr::BString;
-use rsync_engine::LinkControl;
+use rsync_engine::{LinkControl, SystemOwners};
 use rsync_proto::text::{Utc, Zone};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::{Config, ConfigError};
@@ -19,14 +19,18 @@ use crate::listen::{ListenAddress, ListenError, bind};
 use crate::log::{Log, LogTarget};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::session::{ReadySession, link};
+use crate::tally::{Entry, Tally};
 use crate::visit;
+use crate::worker::{Pool, WorkerCommand};
 
 /// Port of a daemon that names none.
 const DEFAULT_PORT: u16 = 873;
 /// Connections of one address that may be in their handshake.
-const HANDSHAKES_PER_ADDRESS: u32 = 32;
+const HANDSHAKES_PER_ADDRESS: u32 = 256;
 /// How long a failed login takes.
 const AUTH_DELAY: Duration = Duration::from_millis(500);
+/// How long a worker may take to end when all sessions have.
+const LAST_WORKER: Duration = Duration::from_secs(2);
 /// How long the daemon rests when it cannot accept.
 const ACCEPT_REST: Duration = Duration::from_secs(2);
 
@@ -67,6 +71,7 @@ pub struct DaemonBuilder {
     default_log: Option<LogTarget>,
     zone: ZoneOption,
     grace: Duration,
+    worker: Option<WorkerCommand>,
 }
 
 struct ZoneOption(Arc<dyn Zone + Send + Sync>);
@@ -121,6 +126,22 @@ impl DaemonBuilder {
         self
     }
 
+    /// Runs sessions in worker processes of this command, which calls [`crate::run_worker`]: one for each
+    /// identity and root that modules have, confined to both. A crash then costs the sessions of one
+    /// worker.
+    ///
+    /// Without it sessions are threads of this process, because a library cannot know how to start its
+    /// host again.
+    pub fn worker_command(
+        mut self,
+        program: impl Into<OsString>,
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Self {
+        let arguments = arguments.into_iter().collect();
+        self.worker = Some(WorkerCommand { program: program.into(), arguments });
+        self
+    }
+
     /// Reads the configuration and binds the sockets. Needs a tokio runtime.
     ///
     /// # Errors
@@ -156,11 +177,12 @@ impl DaemonBuilder {
         let shared = Shared {
             source: self.source,
             overrides: self.overrides,
+            pool: self.worker.map(|command| Arc::new(Pool::new(command, log.clone()))),
             log,
             keeps_log,
             handshakes: Mutex::default(),
             sessions: Mutex::default(),
-            running: watch::Sender::new(0),
+            running: Tally::default(),
         };
         Ok(Daemon { shared: Arc::new(shared), listeners, pid_file, grace: self.grace })
     }
@@ -205,6 +227,7 @@ impl Daemon {
             default_log: None,
             zone: ZoneOption(Arc::new(Utc)),
             grace: Duration::from_secs(10),
+            worker: None,
         }
     }
 
@@ -226,14 +249,22 @@ impl Daemon {
         }
         stop.await;
         accepting.shutdown().await;
-        let mut running = shared.running.subscribe();
-        let ended = async {
-            // The sender lives as long as `shared`.
-            let _ = running.wait_for(|&count| count == 0).await;
-        };
-        if tokio::time::timeout(grace, ended).await.is_err() {
+        if let Some(pool) = &shared.pool {
+            pool.drain();
+        }
+        if tokio::time::timeout(grace, shared.running.zero()).await.is_err() {
             for control in lock(&shared.sessions).values() {
                 control.abort();
+            }
+            if let Some(pool) = &shared.pool {
+                pool.kill();
+            }
+        }
+        if let Some(pool) = &shared.pool {
+            // Workers without sessions end by themselves.
+            if tokio::time::timeout(LAST_WORKER, pool.ended()).await.is_err() {
+                pool.kill();
+                pool.ended().await;
             }
         }
         shared.log.info("sent 0 bytes  received 0 bytes  total size 0");
@@ -274,9 +305,11 @@ pub(crate) struct Shared {
     log: Log,
     keeps_log: bool,
     handshakes: Mutex<HashMap<IpAddr, u32>>,
+    /// Those that are threads.
     sessions: Mutex<HashMap<u64, LinkControl>>,
-    /// Number of sessions.
-    running: watch::Sender<usize>,
+    running: Tally,
+    /// Workers, if sessions run in processes.
+    pool: Option<Arc<Pool>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -328,32 +361,42 @@ impl Shared {
         }
     }
 
-    /// Gives a session a thread of its own.
-    pub(crate) fn start(
-        self: &Arc<Self>,
-        session: ReadySession,
-        stream: std::net::TcpStream,
-        ahead: Vec<u8>,
-    ) {
-        let link = match link(&stream, ahead) {
-            Ok(link) => link,
-            Err(error) => return self.log.warning(format!("cannot serve a connection: {error}")),
+    /// Has a session run, in a worker process or a thread of its own.
+    pub(crate) fn start(self: &Arc<Self>, session: ReadySession, stream: std::net::TcpStream) {
+        let started = match &self.pool {
+            Some(pool) => pool.start(session, stream, self.running.enter()),
+            None => self.start_thread(session, stream),
         };
-        let running = Running::new(self, &link.control);
-        let thread = std::thread::Builder::new().name("session".into()).spawn(move || {
-            let _running = running;
-            session.run(link, &stream);
-        });
-        if let Err(error) = thread {
+        if let Err(error) = started {
             self.log.warning(format!("could not create child server process: {error}"));
         }
     }
+
+    fn start_thread(
+        self: &Arc<Self>,
+        session: ReadySession,
+        stream: std::net::TcpStream,
+    ) -> std::io::Result<()> {
+        let ReadySession { order, root, identity, log, slot } = session;
+        let link = link(&stream, &order.ahead)?;
+        let running = Running::new(self, &link.control);
+        std::thread::Builder::new().name("session".into()).spawn(move || {
+            let _held = (running, slot);
+            if let Err(error) = identity.take() {
+                log.warning(format!("cannot take the identity of module {}: {error}", order.visitor.module));
+                return;
+            }
+            order.run(link, &stream, root, log, Box::new(SystemOwners::default()));
+        })?;
+        Ok(())
+    }
 }
 
-/// A session that is counted, until it is dropped.
+/// A session in a thread of ours, until it is dropped.
 struct Running {
     shared: Arc<Shared>,
     number: u64,
+    _entry: Entry,
 }
 
 impl Running {
@@ -361,14 +404,12 @@ impl Running {
         let mut sessions = lock(&shared.sessions);
         let number = sessions.keys().max().map_or(0, |last| last + 1);
         sessions.insert(number, control.clone());
-        shared.running.send_modify(|count| *count += 1);
-        Self { shared: Arc::clone(shared), number }
+        Self { shared: Arc::clone(shared), number, _entry: shared.running.enter() }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         lock(&self.shared.sessions).remove(&self.number);
-        self.shared.running.send_modify(|count| *count -= 1);
     }
 }

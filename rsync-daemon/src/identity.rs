@@ -1,6 +1,7 @@
 //! The user and the groups that a session reads files as (spec 09 §9).
 //!
-//! They belong to a thread: on Linux each has its own, and the threads it starts inherit them.
+//! They belong to a thread: on Linux each has its own, and the threads it starts inherit them. A worker
+//! process takes its identity before it starts any.
 
 use std::ffi::CString;
 use std::io;
@@ -11,13 +12,24 @@ use rsync_proto::session::Refusal;
 use rustix::process::{Gid, Uid};
 
 use crate::auth::names;
+use crate::packed::packed_struct;
 
 /// Ids to take; `None` keeps those of the daemon.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     uid: Option<u32>,
     /// The first is the primary group.
     gids: Vec<u32>,
+}
+
+packed_struct!(Identity { uid, gids });
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let uid = self.uid.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+        let gid = self.gids.first().copied().unwrap_or_else(|| rustix::process::getegid().as_raw());
+        write!(f, "uid {uid}, gid {gid}")
+    }
 }
 
 impl Identity {

@@ -1,8 +1,9 @@
 //! A read-only rsync daemon as a library: `rsyncd.conf`, access, authentication, modules.
 //!
-//! A tokio front listens and runs the text phase of every connection ([`Daemon`]); each session then
-//! gets a blocking thread with the module's identity, which runs the engine's sender over a tree that
-//! is confined to the module. Nothing here writes to a module.
+//! A tokio front listens and runs the text phase of every connection ([`Daemon`]). A session then runs
+//! in a thread with the module's identity, either of this process or of a worker process that is confined
+//! to the module ([`DaemonBuilder::worker_command`]); there the engine's sender reads a tree that does
+//! not reach out of the module. Nothing here writes to a module.
 
 mod access;
 mod auth;
@@ -15,17 +16,23 @@ mod limits;
 mod listen;
 mod log;
 mod module_root;
+mod order;
+mod packed;
 mod peer;
 mod pid_file;
 mod readable;
 mod request;
+mod rules;
 mod serve;
 mod session;
+mod tally;
 mod visit;
 mod voice;
+mod worker;
 
 pub use config::{Config, ConfigError, ExpansionOverflow, GlobalSettings, Module, ModuleSettings};
 pub use daemon::{Daemon, DaemonBuilder, DaemonError};
 pub use listen::ListenError;
 pub use log::LogTarget;
 pub use pid_file::PidFileError;
+pub use worker::run_worker;

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -12,7 +13,7 @@ use crate::files::open_own;
 
 /// A session's slot; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Slot(#[expect(dead_code, reason = "holds the lock")] File);
+pub(crate) struct Slot(File);
 
 /// Bytes of the lock file that stand for one session.
 const SLOT_SIZE: i64 = 4;
@@ -27,6 +28,13 @@ impl Slot {
             }
         }
         Ok(None)
+    }
+}
+
+impl AsFd for Slot {
+    /// The open file: the slot is taken until every process that has it closes it.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -12,6 +12,8 @@ use std::time::SystemTime;
 use bstr::{BStr, BString};
 use rsync_proto::text::{MAX_LOG_TEXT, Zone, date_time, escape_log, log_line};
 
+use crate::worker::FrontLine;
+
 /// Where lines of a log go.
 #[derive(Clone)]
 pub enum LogTarget {
@@ -36,9 +38,17 @@ pub enum LogTarget {
 /// to write to its log.
 #[derive(Clone)]
 pub(crate) struct Log {
-    writer: SyncSender<Order>,
-    target: LogTarget,
+    sink: Sink,
     zone: Arc<dyn Zone + Send + Sync>,
+}
+
+/// Who writes the lines.
+#[derive(Clone)]
+enum Sink {
+    /// Our thread.
+    Own { writer: SyncSender<Order>, target: LogTarget },
+    /// The process that listens.
+    Front(Arc<FrontLine>),
 }
 
 /// What the log's thread does.
@@ -50,6 +60,10 @@ enum Order {
 
 /// Lines that may wait to be written.
 const BACKLOG: usize = 1024;
+/// Severities of the system log.
+const INFO: u8 = 6;
+const WARNING: u8 = 4;
+const MOST_SEVERITY: u8 = 7;
 /// The system log's socket.
 const SYSLOG_SOCKET: &str = "/dev/log";
 
@@ -69,13 +83,23 @@ impl Log {
                 }
             }
         })?;
-        Ok(Self { writer, target, zone })
+        Ok(Self { sink: Sink::Own { writer, target }, zone })
+    }
+
+    /// Has the process that listens write the lines.
+    pub(crate) fn of_front(front: Arc<FrontLine>, zone: Arc<dyn Zone + Send + Sync>) -> Self {
+        Self { sink: Sink::Front(front), zone }
     }
 
     /// The same times in another place.
     #[must_use]
     pub(crate) fn with_target(&self, target: LogTarget) -> Self {
-        Self { target, ..self.clone() }
+        match &self.sink {
+            Sink::Own { writer, .. } => {
+                Self { sink: Sink::Own { writer: writer.clone(), target }, zone: Arc::clone(&self.zone) }
+            }
+            Sink::Front(_) => self.clone(),
+        }
     }
 
     /// The zone of the times.
@@ -85,39 +109,43 @@ impl Log {
 
     /// Writes one line about what happens in order.
     pub(crate) fn info(&self, text: impl AsRef<[u8]>) {
-        self.line(6, text.as_ref());
+        self.line(std::process::id(), INFO, text.as_ref());
     }
 
     /// Writes one line about what goes wrong.
     pub(crate) fn warning(&self, text: impl AsRef<[u8]>) {
-        self.line(4, text.as_ref());
+        self.line(std::process::id(), WARNING, text.as_ref());
     }
 
     /// Waits until all lines so far are written.
     pub(crate) fn flush(&self) {
+        let Sink::Own { writer, .. } = &self.sink else { return };
         let (done, written) = sync_channel(1);
-        if self.writer.send(Order::Flush(done)).is_ok() {
+        if writer.send(Order::Flush(done)).is_ok() {
             // The thread ends only after all of its senders.
             let _ = written.recv();
         }
     }
 
-    fn line(&self, severity: u8, text: &[u8]) {
+    /// Writes one line of the process `pid`.
+    pub(crate) fn line(&self, pid: u32, severity: u8, text: &[u8]) {
+        let (writer, target) = match &self.sink {
+            Sink::Own { writer, target } => (writer, target),
+            Sink::Front(front) => return front.log(severity, &text[..text.len().min(MAX_LOG_TEXT)]),
+        };
         let mut line = Vec::new();
-        match &self.target {
+        match target {
             LogTarget::Nothing => return,
-            LogTarget::File(_) | LogTarget::Writer(_) => {
-                log_line(now(), self.zone(), std::process::id(), text, &mut line);
-            }
+            LogTarget::File(_) | LogTarget::Writer(_) => log_line(now(), self.zone(), pid, text, &mut line),
             LogTarget::Syslog { facility, tag } => {
-                let priority = facility_code(facility.as_ref()) << 3 | u32::from(severity);
+                let priority = facility_code(facility.as_ref()) << 3 | u32::from(severity & MOST_SEVERITY);
                 let date = syslog_date(now(), self.zone());
-                line.extend(format!("<{priority}>{date} {tag}[{}]: ", std::process::id()).into_bytes());
+                line.extend(format!("<{priority}>{date} {tag}[{pid}]: ").into_bytes());
                 escape_log(&text[..text.len().min(MAX_LOG_TEXT)], &mut line);
             }
         }
         // The thread ends only after all of its senders.
-        let _ = self.writer.send(Order::Write(self.target.clone(), line));
+        let _ = writer.send(Order::Write(target.clone(), line));
     }
 }
 
@@ -153,7 +181,10 @@ impl std::fmt::Debug for LogTarget {
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log").field("target", &self.target).finish_non_exhaustive()
+        match &self.sink {
+            Sink::Own { target, .. } => f.debug_tuple("Log").field(target).finish(),
+            Sink::Front(_) => f.write_str("Log"),
+        }
     }
 }
 

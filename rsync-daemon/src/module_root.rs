@@ -5,15 +5,11 @@ use std::path::{Path, PathBuf};
 
 use bstr::{BString, ByteSlice};
 use rsync_engine::Dir;
-use rsync_proto::filter::{
-    FilterError, FilterNote, Filters, Grammar, OpenFailure, RuleFile, RuleFiles, Verdict,
-};
 use rsync_proto::session::Refusal;
-use rsync_proto::text::describe_errno;
 
 use crate::config::{Module, expand};
-use crate::files::{CONFIG_LIMIT, read_trusted};
 use crate::identity::Identity;
+use crate::rules::HiddenRules;
 
 /// A module, ready to be read from.
 pub(crate) struct ModuleRoot {
@@ -23,7 +19,7 @@ pub(crate) struct ModuleRoot {
     pub(crate) path: BString,
     pub(crate) identity: Identity,
     /// What clients do not see.
-    pub(crate) filters: Filters,
+    pub(crate) rules: HiddenRules,
     /// Links are stored unusable.
     pub(crate) munges_links: bool,
 }
@@ -87,9 +83,16 @@ impl ModuleRoot {
         if munges_links {
             check_munge_directory(if as_in_chroot { Some(&dir) } else { None })?;
         }
-        let mut filters = Filters::for_module();
-        add_filters(&mut filters, module, &expanded)?;
-        Ok(Self { dir, path: module_path, identity, filters, munges_links })
+        let mut rules = HiddenRules {
+            filter: expanded(&settings.filter)?,
+            include_from: expanded(&settings.include_from)?,
+            include: expanded(&settings.include)?,
+            exclude_from: expanded(&settings.exclude_from)?,
+            exclude: expanded(&settings.exclude)?,
+            files: Vec::new(),
+        };
+        rules.read_files().map_err(RootError::silent)?;
+        Ok(Self { dir, path: module_path, identity, rules, munges_links })
     }
 }
 
@@ -106,44 +109,4 @@ fn check_munge_directory(root: Option<&Dir>) -> Result<(), RootError> {
         });
     }
     Ok(())
-}
-
-/// Expands a parameter.
-type Expansion<'a> = dyn Fn(&Option<BString>) -> Result<Option<BString>, RootError> + 'a;
-
-fn add_filters(filters: &mut Filters, module: &Module, expanded: &Expansion<'_>) -> Result<(), RootError> {
-    let settings = &module.settings;
-    let mut files = OperatorFiles;
-    let mut run = |add: &mut dyn FnMut(&mut OperatorFiles) -> Result<(), FilterError>| {
-        add(&mut files).map_err(RootError::silent)
-    };
-    if let Some(words) = expanded(&settings.filter)? {
-        run(&mut |files| filters.add_words(&words, Grammar::Full, files))?;
-    }
-    for (verdict, from, patterns) in [
-        (Verdict::Include, &settings.include_from, &settings.include),
-        (Verdict::Exclude, &settings.exclude_from, &settings.exclude),
-    ] {
-        if let Some(path) = expanded(from)? {
-            run(&mut |files| filters.add_file(verdict, &path, files))?;
-        }
-        if let Some(words) = expanded(patterns)? {
-            run(&mut |files| filters.add_words(&words, Grammar::Old(verdict), files))?;
-        }
-    }
-    Ok(())
-}
-
-/// The files that the configuration names.
-struct OperatorFiles;
-
-impl RuleFiles for OperatorFiles {
-    fn read(&mut self, file: RuleFile<'_>) -> Result<Vec<u8>, OpenFailure> {
-        let RuleFile::Named(path) = file else { return Err(OpenFailure { reason: String::new() }) };
-        let path = PathBuf::from(path.to_os_str_lossy().into_owned());
-        read_trusted(&path, CONFIG_LIMIT)
-            .map_err(|error| OpenFailure { reason: describe_errno(error.raw_os_error().unwrap_or_default()) })
-    }
-
-    fn note(&mut self, _: FilterNote) {}
 }

@@ -8,6 +8,31 @@ use rsync_proto::options::{
 use rsync_proto::session::{module_paths, unescape_options};
 
 use crate::config::ModuleSettings;
+use crate::packed::packed_struct;
+
+/// The lists of words that a client sent: one, or two with `--secluded-args`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    pub(crate) first: Vec<BString>,
+    pub(crate) second: Option<Vec<BString>>,
+}
+
+packed_struct!(Arguments { first, second });
+
+impl Arguments {
+    /// What they ask of a module.
+    pub(crate) fn parse(&self, module: &[u8], settings: &ModuleSettings) -> (Words, Parsed) {
+        let words = Words::new(module, self.first.clone());
+        match (parse(&words, settings), &self.second) {
+            (Parsed::AwaitsSecondList(pending), Some(second)) => {
+                let words = Words::secluded(module, second.clone());
+                let parsed = Parsed::resume(*pending, &words);
+                (words, parsed)
+            }
+            (parsed, _) => (words, parsed),
+        }
+    }
+}
 
 /// A list of words, its paths without the module's name.
 pub(crate) struct Words {
@@ -17,13 +42,13 @@ pub(crate) struct Words {
 
 impl Words {
     /// A first list.
-    pub(crate) fn new(module: &[u8], mut words: Vec<BString>) -> Self {
+    fn new(module: &[u8], mut words: Vec<BString>) -> Self {
         unescape_options(&mut words);
         Self::split(module, words, false)
     }
 
     /// A second list, whose element 0 is the program's name.
-    pub(crate) fn secluded(module: &[u8], words: Vec<BString>) -> Self {
+    fn secluded(module: &[u8], words: Vec<BString>) -> Self {
         Self::split(module, words, true)
     }
 
@@ -59,7 +84,7 @@ pub(crate) enum Parsed {
 }
 
 /// Parses a first list.
-pub(crate) fn parse(words: &Words, settings: &ModuleSettings) -> Parsed {
+fn parse(words: &Words, settings: &ModuleSettings) -> Parsed {
     let terms = settings.refuse_options.as_ref().map(ToString::to_string).unwrap_or_default();
     let refusals = Refusals::new(&terms, false);
     match parse_daemon_request(&words.words, &Environment::default(), &refusals) {
@@ -72,7 +97,7 @@ pub(crate) fn parse(words: &Words, settings: &ModuleSettings) -> Parsed {
 
 impl Parsed {
     /// Parses the second list.
-    pub(crate) fn resume(pending: Pending, words: &Words) -> Self {
+    fn resume(pending: Pending, words: &Words) -> Self {
         Self::from_result(pending.resume(&words.words))
     }
 

@@ -7,10 +7,11 @@ use rsync_engine::scan::ScanRequest;
 use rsync_engine::tree::{LocalTree, Tree};
 use rsync_engine::{
     Connection, Dir, EngineError, OperatorFiles, Outgoing, ScannedLists, SendReport, SendSetup, ServerVoice,
-    Session, SystemOwners, mode_change, send,
+    Session, mode_change, send,
 };
 use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::{Filters, cvs_rules};
+use rsync_proto::flist::OwnerNames;
 use rsync_proto::options::TransferOptions;
 use rsync_proto::session::Negotiated;
 use rsync_proto::text::EventSink;
@@ -38,6 +39,8 @@ pub(crate) struct Transfer {
     pub(crate) ignores_nonreadable: bool,
     /// Line of each file that is sent, if that is wanted.
     pub(crate) transfer_log: Option<TransferLog>,
+    /// Names of the owners of files.
+    pub(crate) owners: Box<dyn OwnerNames + Send>,
     pub(crate) log: Log,
 }
 
@@ -108,8 +111,7 @@ impl Transfer {
                 change_mode,
                 attributes: None,
             };
-            let owners = Box::new(SystemOwners::default());
-            Ok(ScannedLists::new(Arc::clone(&session), tree, request, agreed.names, owners))
+            Ok(ScannedLists::new(Arc::clone(&session), tree, request, agreed.names, self.owners))
         });
         (result, session)
     }

@@ -2,13 +2,15 @@
 //! (spec 09 §10, §15; 01 §4).
 
 use std::io::{Cursor, Read};
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use bstr::BString;
 use rsync_engine::tree::LocalTree;
-use rsync_engine::{Connection, EngineError, Link};
+use rsync_engine::{Connection, Dir, EngineError, Link};
 use rsync_proto::exit::ExitCode;
+use rsync_proto::filter::Filters;
+use rsync_proto::flist::OwnerNames;
 use rsync_proto::options::{RemoveSource, TransferOptions};
 use rsync_proto::session::{AlgorithmVariables, Entry, Negotiated, Progress, ServerSetup};
 use rsync_proto::text::{LineFormat, Role, exit_line};
@@ -16,33 +18,20 @@ use rsync_proto::wire::{Legal, Message, MessageCode, Mux};
 
 use crate::config::ModuleSettings;
 use crate::glob;
+use crate::identity::Identity;
 use crate::limits::Slot;
 use crate::log::Log;
-use crate::module_root::ModuleRoot;
+use crate::order::SessionOrder;
 use crate::request::{Parsed, apply_settings};
 use crate::serve::Transfer;
 use crate::voice::TransferLog;
 
-/// Who a session is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Visitor {
-    /// The name used for authentication, empty if there was none.
-    pub(crate) user: BString,
-    /// Name of the client's host, `UNKNOWN` or `UNDETERMINED`.
-    pub(crate) host: String,
-    /// The client's address.
-    pub(crate) address: IpAddr,
-    /// The module.
-    pub(crate) module: BString,
-}
-
-/// Everything that a session needs when its thread starts.
+/// Everything that a session needs when it gets a thread.
 pub(crate) struct ReadySession {
-    pub(crate) entry: Entry,
-    pub(crate) parsed: Parsed,
-    pub(crate) root: ModuleRoot,
-    pub(crate) settings: ModuleSettings,
-    pub(crate) visitor: Visitor,
+    pub(crate) order: SessionOrder,
+    /// The directory that is served.
+    pub(crate) root: Dir,
+    pub(crate) identity: Identity,
     pub(crate) log: Log,
     pub(crate) slot: Option<Slot>,
 }
@@ -76,26 +65,30 @@ impl From<EngineError> for Refused {
 }
 
 /// A socket as the engine wants it; what was read ahead comes first.
-pub(crate) fn link(stream: &TcpStream, ahead: Vec<u8>) -> std::io::Result<Link> {
+pub(crate) fn link(stream: &TcpStream, ahead: &[u8]) -> std::io::Result<Link> {
     let mut link = Link::from_fds(stream.try_clone()?.into(), stream.try_clone()?.into())?;
     if !ahead.is_empty() {
-        link.reader = Box::new(Cursor::new(ahead).chain(link.reader));
+        link.reader = Box::new(Cursor::new(ahead.to_vec()).chain(link.reader));
     }
     Ok(link)
 }
 
-impl ReadySession {
-    /// Runs the session on this thread.
-    pub(crate) fn run(self, link: Link, stream: &TcpStream) -> ExitCode {
-        let Self { entry, parsed, root, settings, visitor, log, slot } = self;
-        let _slot = slot;
-        if let Err(error) = root.identity.take() {
-            log.warning(format!("cannot take the identity of module {}: {error}", visitor.module));
-            return ExitCode::IPC;
-        }
+impl SessionOrder {
+    /// Runs the session on this thread, which already has the module's identity.
+    pub(crate) fn run(
+        self,
+        link: Link,
+        stream: &TcpStream,
+        root: Dir,
+        log: Log,
+        owners: Box<dyn OwnerNames + Send>,
+    ) -> ExitCode {
+        let Self { peer, agreed, arguments, settings, visitor, path, rules, munges_links, .. } = self;
+        let (_, parsed) = arguments.parse(&visitor.module, &settings);
         let control = link.control.clone();
         control.set_timeout(Some(SETUP_TIMEOUT));
         let mut connection = Connection::new(link);
+        let entry = Entry::Greeted { peer, agreed };
         let negotiated = match set_up(&mut connection, entry, parsed.options()) {
             Ok(negotiated) => negotiated,
             Err(error) => {
@@ -103,7 +96,14 @@ impl ReadySession {
                 return error.exit_code();
             }
         };
-        let prepared = prepare(parsed, &settings, &root);
+        let filters = match rules.filters() {
+            Ok(filters) => filters,
+            Err(error) => {
+                log.warning(error.to_string());
+                return ExitCode::SYNTAX;
+            }
+        };
+        let prepared = prepare(parsed, &settings, &root, &filters, munges_links);
         let (options, sources, announced_timeout) = match prepared {
             Ok(prepared) => prepared,
             Err(Refused::Told(text, code, goodbye)) => {
@@ -122,19 +122,20 @@ impl ReadySession {
         let transfer_log = settings.transfer_logging.then(|| TransferLog {
             format: LineFormat::parse(&settings.log_format),
             visitor: visitor.clone(),
-            path: root.path,
+            path,
         });
         let transfer = Transfer {
             connection,
             negotiated,
             options,
             sources,
-            root: root.dir,
+            root,
             module: visitor.module.into(),
-            module_filters: root.filters,
+            module_filters: filters,
             announced_timeout,
             ignores_nonreadable: settings.ignore_nonreadable,
             transfer_log,
+            owners,
             log: log.clone(),
         };
         let code = transfer.run();
@@ -175,7 +176,13 @@ fn variable(name: &str) -> Option<BString> {
 
 type Prepared = (TransferOptions, Vec<Vec<u8>>, Option<u32>);
 
-fn prepare(parsed: Parsed, settings: &ModuleSettings, root: &ModuleRoot) -> Result<Prepared, Refused> {
+fn prepare(
+    parsed: Parsed,
+    settings: &ModuleSettings,
+    root: &Dir,
+    filters: &Filters,
+    munges_links: bool,
+) -> Result<Prepared, Refused> {
     let request = match parsed {
         Parsed::Request(request) => *request,
         Parsed::Rejected(rejected) => {
@@ -210,14 +217,14 @@ fn prepare(parsed: Parsed, settings: &ModuleSettings, root: &ModuleRoot) -> Resu
     }
     let announced_timeout = apply_settings(&mut options, settings);
     options.chmod.extend(settings.outgoing_chmod.clone());
-    options.munge_links = Some(root.munges_links);
+    options.munge_links = Some(munges_links);
     let mut paths: Vec<Vec<u8>> = request.operands.into_iter().skip(1).map(Vec::from).collect();
     if paths.is_empty() {
         paths.push(b".".to_vec());
     }
-    let dir = root.dir.try_clone().map_err(|error| EngineError::protocol(error.to_string()))?;
+    let dir = root.try_clone().map_err(|error| EngineError::protocol(error.to_string()))?;
     let tree = LocalTree::confined(dir);
-    let sources = glob::expand(&tree, &root.filters, &paths, options.relative)
+    let sources = glob::expand(&tree, filters, &paths, options.relative)
         .map_err(|error| Refused::Told(error.to_string(), ExitCode::UNSUPPORTED, Goodbye::Announced))?;
     Ok((options, sources, announced_timeout))
 }

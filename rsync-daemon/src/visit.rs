@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
 use rsync_proto::session::{
-    self, ArgumentReader, AuthDigest, EXIT_LINE, Entry, Greeting, LONG_LINE_LIMIT, ModuleRequest,
-    NEWEST_PROTOCOL, OK_LINE, ProxiedClient, REQUEST_LINE_LIMIT, Refusal, auth_required_line, listing_line,
-    parse_auth_answer, proxy_header,
+    self, ArgumentReader, AuthDigest, EXIT_LINE, Greeting, LONG_LINE_LIMIT, ModuleRequest, NEWEST_PROTOCOL,
+    OK_LINE, ProxiedClient, REQUEST_LINE_LIMIT, Refusal, auth_required_line, listing_line, parse_auth_answer,
+    proxy_header,
 };
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -22,9 +22,10 @@ use crate::files::{MOTD_LIMIT, read_trusted};
 use crate::limits::Slot;
 use crate::log::{Log, LogTarget};
 use crate::module_root::ModuleRoot;
+use crate::order::{SessionOrder, Visitor};
 use crate::peer::{Peer, PeerError};
-use crate::request::{Parsed, Words, parse};
-use crate::session::{ReadySession, Visitor};
+use crate::request::{Arguments, Parsed, Words};
+use crate::session::ReadySession;
 
 /// Longest handshake, in seconds.
 const HANDSHAKE_LIMIT: i32 = 60;
@@ -77,7 +78,10 @@ pub(crate) async fn receive(shared: Arc<Shared>, stream: TcpStream, socket: Sock
     };
     match visit.run().await {
         Ok(session) => match visit.peer.into_parts() {
-            Ok((stream, ahead)) => shared.start(session, stream, ahead),
+            Ok((stream, ahead)) => {
+                let order = SessionOrder { ahead: ahead.into(), ..session.order };
+                shared.start(ReadySession { order, ..session }, stream);
+            }
             Err(error) => shared.log().warning(error.to_string()),
         },
         Err(Stop::Refused(refusal)) => {
@@ -158,7 +162,9 @@ impl Visit<'_> {
             error.refusal.map_or_else(|| Stop::Silent(String::new()), Stop::Refused)
         })?;
         let log = self.module_log(module, &variables);
-        let (words, parsed) = within(self.log.clone(), limit, self.read_arguments(&greeted, module)).await?;
+        let front_log = self.log.clone();
+        let arguments = self.read_arguments(&greeted, module);
+        let (arguments, words, parsed) = within(front_log, limit, arguments).await?;
         log.info(format!(
             "rsync {} {} from {}{} ({})",
             if parsed.options().sender { "on" } else { "to" },
@@ -168,11 +174,19 @@ impl Visit<'_> {
             visitor.address
         ));
         Ok(ReadySession {
-            entry: Entry::Greeted { peer: greeted.greeting.version, agreed: greeted.agreed },
-            parsed,
-            root,
-            settings: settings.clone(),
-            visitor,
+            order: SessionOrder {
+                peer: greeted.greeting.version,
+                agreed: greeted.agreed,
+                arguments,
+                settings: settings.clone(),
+                visitor,
+                path: root.path,
+                rules: root.rules,
+                munges_links: root.munges_links,
+                ahead: BString::default(),
+            },
+            root: root.dir,
+            identity: root.identity,
             log,
             slot,
         })
@@ -395,19 +409,22 @@ impl Visit<'_> {
         }
     }
 
-    async fn read_arguments(&mut self, greeted: &Greeted, module: &Module) -> Result<(Words, Parsed), Stop> {
+    async fn read_arguments(
+        &mut self,
+        greeted: &Greeted,
+        module: &Module,
+    ) -> Result<(Arguments, Words, Parsed), Stop> {
         self.peer.send(OK_LINE).await?;
-        let mut reader = ArgumentReader::first(greeted.agreed);
-        let mut words = Words::new(&module.name, self.read_list(&mut reader).await?);
-        let mut parsed = parse(&words, &module.settings);
-        if let Parsed::AwaitsSecondList(pending) = parsed {
-            let second = self.read_list(&mut ArgumentReader::secluded()).await?;
-            words = Words::secluded(&module.name, second);
-            parsed = Parsed::resume(*pending, &words);
+        let first = self.read_list(&mut ArgumentReader::first(greeted.agreed)).await?;
+        let mut arguments = Arguments { first, second: None };
+        let (mut words, mut parsed) = arguments.parse(&module.name, &module.settings);
+        if matches!(parsed, Parsed::AwaitsSecondList(_)) {
+            arguments.second = Some(self.read_list(&mut ArgumentReader::secluded()).await?);
+            (words, parsed) = arguments.parse(&module.name, &module.settings);
         }
         match parsed {
             Parsed::Unusable => Err(Stop::Silent(String::new())),
-            parsed => Ok((words, parsed)),
+            parsed => Ok((arguments, words, parsed)),
         }
     }
 

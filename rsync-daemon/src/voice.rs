@@ -8,7 +8,7 @@ use rsync_proto::text::{
 };
 
 use crate::log::{Log, now};
-use crate::session::Visitor;
+use crate::order::Visitor;
 
 /// The line of each file that is sent.
 pub(crate) struct TransferLog {

@@ -88,6 +88,14 @@ impl Daemon {
         url(self.port, path)
     }
 
+    /// Tells all of its processes to terminate, and waits for its exit code; `None` if it was killed.
+    #[must_use]
+    pub fn terminate(&mut self) -> Option<i32> {
+        // It may have ended by itself.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::TERM);
+        self.child.wait().unwrap().code()
+    }
+
     /// Its log file so far.
     #[must_use]
     pub fn log(&self) -> String {

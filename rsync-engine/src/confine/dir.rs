@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rsync_proto::flist::DeviceNumber;
@@ -48,6 +48,12 @@ pub(super) fn component(name: &[u8]) -> io::Result<&[u8]> {
 /// The same, or `.` for the directory itself: attributes can be set on either.
 fn component_or_self(name: &[u8]) -> io::Result<&[u8]> {
     if name == b"." { Ok(name) } else { component(name) }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 impl Dir {

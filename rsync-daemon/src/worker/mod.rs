@@ -1,0 +1,110 @@
+//! Worker processes: sessions run in processes that have the module's identity for good and see nothing
+//! but the module.
+//!
+//! ```text
+//! front (listens, access, limits)          worker (one for each identity and root)
+//!   pool ---- stdin: Charter + root ------->  process: identity, sandbox, then Ready
+//!        ---- stdin: a byte + [client, line, slot] -->  a thread for each session
+//!   relay <=== line: SessionOrder, then Reports and answers ===> front_line
+//! ```
+//!
+//! The front closes a worker's standard input when it is idle, or when the daemon stops; the worker
+//! ends with its last session. A worker that dies takes only its own sessions with it.
+
+mod front_line;
+mod handover;
+mod pool;
+mod process;
+mod relay;
+mod sandbox;
+
+pub(crate) use front_line::FrontLine;
+pub(crate) use pool::{Pool, WorkerCommand};
+pub use process::run_worker;
+
+use bstr::BString;
+
+use crate::identity::Identity;
+use crate::packed::{Packed, PackedError, packed_struct};
+
+/// Most bytes of an order: the rules of a module may come from files.
+const ORDER_LIMIT: usize = 64 << 20;
+/// Most bytes of any other message.
+const MESSAGE_LIMIT: usize = 16 << 10;
+
+/// What a worker is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Charter {
+    identity: Identity,
+}
+
+packed_struct!(Charter { identity });
+
+/// A worker's answer to its charter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ready {
+    /// It can take sessions.
+    works: bool,
+    /// What protects it, or why it does not work.
+    text: String,
+}
+
+packed_struct!(Ready { works, text });
+
+/// What a session tells or asks the front.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Report {
+    /// A line for the log, with its severity in the system log.
+    Log(u8, BString),
+    /// The name of a user is wanted; the answer is an `Option<BString>`.
+    User(u32),
+    /// The name of a group.
+    Group(u32),
+    /// The session is over.
+    Ended,
+}
+
+impl Packed for Report {
+    fn pack(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Log(severity, text) => {
+                out.extend([0, *severity]);
+                text.pack(out);
+            }
+            Self::User(id) => {
+                out.push(1);
+                id.pack(out);
+            }
+            Self::Group(id) => {
+                out.push(2);
+                id.pack(out);
+            }
+            Self::Ended => out.push(3),
+        }
+    }
+
+    fn unpack(input: &mut rsync_proto::wire::Cursor<'_>) -> Result<Self, PackedError> {
+        Ok(match input.u8()? {
+            0 => Self::Log(input.u8()?, BString::unpack(input)?),
+            1 => Self::User(input.u32()?),
+            2 => Self::Group(input.u32()?),
+            3 => Self::Ended,
+            _ => return Err(PackedError::Malformed("report")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packed::{frame, unframe};
+
+    #[test]
+    fn reports_arrive_as_they_were_sent() {
+        for report in [Report::Log(4, "x".into()), Report::User(1), Report::Group(2), Report::Ended] {
+            let bytes = frame(&report, MESSAGE_LIMIT).expect("short");
+            assert_eq!(unframe::<Report>(&bytes[4..]).expect("whole"), report);
+        }
+        assert!(unframe::<Report>(&[9]).is_err());
+    }
+}

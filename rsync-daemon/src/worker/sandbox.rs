@@ -1,0 +1,110 @@
+//! What a worker gives up before it serves anybody (spec 10 §4).
+
+use std::io;
+use std::os::fd::AsFd;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope,
+};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use crate::identity::Identity;
+
+/// The newest rights of Landlock that are given up where the kernel knows them.
+const NEWEST: ABI = ABI::V6;
+
+/// Becomes `identity` for good and can then open nothing but what is beneath `root`, for reading.
+///
+/// Called while the process has one thread. Answers what the kernel enforces.
+///
+/// # Errors
+/// When the identity cannot be taken, or the kernel has Landlock but does not enforce it.
+pub(super) fn enter(identity: &Identity, root: impl AsFd) -> io::Result<String> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    identity.take()?;
+    rustix::thread::set_no_new_privs(true)?;
+    let status = restrict(root).map_err(io::Error::other)?;
+    Ok(match status {
+        RulesetStatus::FullyEnforced => "Landlock is in force",
+        RulesetStatus::PartiallyEnforced => "Landlock is in force as far as the kernel has it",
+        RulesetStatus::NotEnforced => "the kernel has no Landlock",
+    }
+    .to_owned())
+}
+
+fn restrict(root: impl AsFd) -> Result<RulesetStatus, landlock::RulesetError> {
+    let reading = AccessFs::ReadFile | AccessFs::ReadDir;
+    let status = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?
+        .add_rule(PathBeneath::new(root.as_fd(), reading))?
+        .restrict_self()?;
+    Ok(status.ruleset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rsync_engine::Dir;
+    use std::fs::{self, File, OpenOptions};
+    use std::net::TcpListener;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// What a thread can do after it gave everything else up.
+    #[derive(Debug, PartialEq)]
+    struct Rights {
+        reads_inside: bool,
+        lists_inside: bool,
+        writes_inside: bool,
+        reads_outside: bool,
+        listens: bool,
+        becomes_root: bool,
+    }
+
+    #[test]
+    fn nothing_outside_of_the_module_can_be_opened_any_more() {
+        let place = tempfile::tempdir().expect("a directory");
+        let root = place.path().join("root");
+        fs::create_dir(&root).expect("a directory");
+        for (path, mode) in [(place.path(), 0o755), (&root, 0o777)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode");
+        }
+        let (inside, outside) = (root.join("inside"), place.path().join("outside"));
+        for path in [&inside, &outside] {
+            fs::write(path, "x").expect("file");
+            fs::set_permissions(path, fs::Permissions::from_mode(0o666)).expect("mode");
+        }
+        let is_root = rustix::process::geteuid().is_root();
+        let identity = Identity::resolve(None, None).expect("nobody");
+        // Identity and sandbox are a thread's, until it starts others.
+        let thread = std::thread::spawn(move || {
+            let status = enter(&identity, Dir::open(&root).expect("root")).expect("entered");
+            let rights = Rights {
+                reads_inside: File::open(&inside).is_ok(),
+                lists_inside: fs::read_dir(&root).is_ok(),
+                writes_inside: OpenOptions::new().write(true).open(&inside).is_ok(),
+                reads_outside: File::open(&outside).is_ok(),
+                listens: TcpListener::bind("127.0.0.1:0").is_ok(),
+                becomes_root: rustix::thread::set_thread_uid(rustix::process::Uid::ROOT).is_ok(),
+            };
+            (status, rights)
+        });
+        let (status, rights) = thread.join().expect("a thread");
+        if status == "Landlock is in force" {
+            let expected = Rights {
+                reads_inside: true,
+                lists_inside: true,
+                writes_inside: false,
+                reads_outside: false,
+                listens: false,
+                becomes_root: false,
+            };
+            assert_eq!(rights, expected);
+        }
+        assert!(rights.reads_inside && !(is_root && rights.becomes_root));
+    }
+}
