@@ -1,5 +1,7 @@
 //! Our daemon's worker processes: many clients, identities, crashes, limits and the end.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
@@ -149,7 +151,7 @@ fn slots_are_shared_with_the_c_daemon_and_come_back() {
     let work = open_work();
     let lock = format!("lock file = {}", work.join("lock").display());
     let module = big_module(&work).line("max connections = 2").line(&lock);
-    let ours = Daemon::start(Side::Ours, "", &[module.clone()]);
+    let ours = Daemon::start(Side::Ours, "", std::slice::from_ref(&module));
     let theirs = Daemon::start(Side::C, "", &[module]);
     let slow = ["--bwlimit=200", "--inplace"];
     let (mut first, mut second) =

@@ -8,11 +8,18 @@ use landlock::{
     RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::CapabilitySet;
 
 use crate::identity::Identity;
 
 /// The newest rights of Landlock that are given up where the kernel knows them.
 const NEWEST: ABI = ABI::V6;
+
+/// What is left to a worker that stays root: reading, without access times, any attribute.
+const READING: CapabilitySet = CapabilitySet::DAC_OVERRIDE
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::SYS_ADMIN);
 
 /// Becomes `identity` for good and can then open nothing but what is beneath `root`, for reading.
 ///
@@ -24,6 +31,11 @@ pub(super) fn enter(identity: &Identity, root: impl AsFd) -> io::Result<String> 
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     identity.take()?;
     rustix::thread::set_no_new_privs(true)?;
+    let mut capabilities = rustix::thread::capabilities(None)?;
+    capabilities.permitted &= READING;
+    capabilities.effective &= READING;
+    capabilities.inheritable = CapabilitySet::empty();
+    rustix::thread::set_capabilities(None, capabilities)?;
     let status = restrict(root).map_err(io::Error::other)?;
     Ok(match status {
         RulesetStatus::FullyEnforced => "Landlock is in force",
