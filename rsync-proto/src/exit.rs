@@ -69,12 +69,13 @@ impl ExitCode {
         Self(code)
     }
 
-    /// The code carried by a peer's ERROR_EXIT: clamped to 1..255, and 12 for none or zero (spec 02 §9.3).
+    /// The code carried by a peer's ERROR_EXIT: 1..255 as they are, 12 for anything else and for none, so
+    /// that no peer chooses success (spec 02 §9.3, 10 SEC-053).
     #[must_use]
     pub fn from_peer(code: Option<i32>) -> Self {
-        match code {
+        match code.and_then(|code| u8::try_from(code).ok()) {
             None | Some(0) => Self::STREAM,
-            Some(code) => Self(code.clamp(1, 255) as u8),
+            Some(code) => Self(code),
         }
     }
 
@@ -257,8 +258,9 @@ mod tests {
     fn a_peer_cannot_make_us_succeed() {
         assert_eq!(ExitCode::from_peer(None), ExitCode::STREAM);
         assert_eq!(ExitCode::from_peer(Some(0)), ExitCode::STREAM);
-        assert_eq!(ExitCode::from_peer(Some(300)).code(), 255);
-        assert_eq!(ExitCode::from_peer(Some(-1)), ExitCode::SYNTAX);
+        assert_eq!(ExitCode::from_peer(Some(300)), ExitCode::STREAM);
+        assert_eq!(ExitCode::from_peer(Some(-1)), ExitCode::STREAM);
+        assert_eq!(ExitCode::from_peer(Some(255)).code(), 255);
     }
 
     #[test]

@@ -54,6 +54,11 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
     let canceller = client.canceller();
     signals::on_termination(move || canceller.cancel());
     let result = call(&client, found);
+    // A peer that announced its exit has said why; a lie about it has become a broken stream.
+    let peer_said_all = matches!(
+        &result,
+        Err(ClientError::Engine(EngineError::PeerExit(code))) if *code != ExitCode::STREAM
+    );
     let (code, role) = match result {
         // A receiving client speaks with the voice of its generator at the end, if it came to that.
         Ok((code, true)) if role == Role::EarlyReceiver && !lists => (code, Role::Generator),
@@ -67,7 +72,8 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
         }
     };
     console.finish();
-    if let Some(line) = exit_line(code, role, (file!(), line!()), FACTS.version) {
+    let line = exit_line(code, role, (file!(), line!()), FACTS.version);
+    if let Some(line) = line.filter(|_| !peer_said_all) {
         console.say(Severity::Error, &line);
     }
     code

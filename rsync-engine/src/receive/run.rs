@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bstr::ByteSlice;
 use rsync_proto::delta::TokenDecoder;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::flist::{EntryRef, FileList, Kind, NameGuard, Segment};
 use rsync_proto::meta::{XattrAnswer, XattrAnswerReader, XattrError};
 use rsync_proto::phase::{
-    Answers, Event as PhaseEvent, FinalStatistics, ItemAttributes, ItemFlags, ItemRules, LedgerError,
-    decode_delete_stats,
+    Answers, Event as PhaseEvent, FinalStatistics, ItemAttributes, ItemError, ItemFlags, ItemRules,
+    LedgerError, decode_delete_stats,
 };
 use rsync_proto::text::{
     self, Direction, EntryKind, Event, KindCounts, Moment, Progress, Role, Stage, Topic,
@@ -84,7 +85,8 @@ impl<'a> Receiver<'a> {
     pub(crate) fn run(mut self) -> Outcome {
         if let Err(error) = self.read_session() {
             // Texts name the receiver as the process it was in C: before its first list, and after.
-            let role = if self.outcome.list_size == 0 { Role::EarlyReceiver } else { Role::Receiver };
+            let is_early = self.files.lists().len() == 0 && self.answers.seen().is_none();
+            let role = if is_early { Role::EarlyReceiver } else { Role::Receiver };
             let incremental = self.session.negotiated.incremental_recursion();
             self.shared.notify(Notice::Broken(error.rejected_by(role, incremental)));
         }
@@ -254,8 +256,13 @@ impl<'a> Receiver<'a> {
             basis_dirs: session.options.basis_dirs.as_ref().map_or(0, |basis| basis.dirs.len()),
             fuzzy: session.options.fuzzy > 0,
         };
-        attributes.check(index, rules)?;
         let path = entry.path();
+        attributes.check(index, rules).map_err(|error| match error {
+            ItemError::InvalidFuzzyBasis { .. } => {
+                EngineError::protocol(format!("refusing malicious fuzzy operation for {}", path.as_bstr()))
+            }
+            error => error.into(),
+        })?;
         let takes_xattrs = session.exchanges_xattrs(attributes.flags);
         if takes_xattrs {
             self.xattr_values(&entry, &path)?;
