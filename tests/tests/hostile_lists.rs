@@ -218,7 +218,7 @@ fn an_endless_list_stops_at_the_memory_limit() {
     let fed = feed(&mut ground.receiver(&options), entries, Afterwards::Closes);
     fed.expect_code(22).expect_text("exceeded --max-alloc=4194304 setting");
     assert!(fed.peak < 64 << 10, "{} KiB", fed.peak);
-    let names = (0..).map(|number: u32| (number..number + 50).flat_map(|number| entry(number)).collect());
+    let names = (0..).map(|number: u32| (number..number + 50).flat_map(entry).collect());
     let steps = std::iter::once(Step::handshake(31, "00")).chain(names.take(2000).map(Step::Say)).collect();
     let fed = run_fed(&mut ground.puller(play(steps), &["-r", "--max-alloc=4m"]));
     fed.expect_code(22).expect_text("exceeded --max-alloc=4194304 setting");
