@@ -11,6 +11,7 @@
 pub mod daemon;
 pub mod fed;
 pub mod hostile;
+pub mod long;
 pub mod matrix;
 pub mod mount;
 pub mod outcome;
