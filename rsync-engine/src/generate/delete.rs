@@ -7,7 +7,7 @@ use rsync_proto::exit::IoErrorFlags;
 use rsync_proto::filter::{
     DirRules, FilterNote, Filters, OpenFailure, RuleFile, RuleFiles, Side, Subject, Verdict,
 };
-use rsync_proto::flist::{EntryFlags, EntryRef, Kind, PathKey, Segment};
+use rsync_proto::flist::{EntryFlags, EntryRef, Kind, Order, PathKey, Segment};
 use rsync_proto::options::DeleteTiming;
 use rsync_proto::text::{EntryKind, Event, Failure, KindCounts, Message, Topic};
 
@@ -197,7 +197,17 @@ impl Generator<'_> {
             return Ok(());
         }
         let dir_path: &[u8] = if at.path == b"." { b"" } else { at.path };
-        let Ok(dir) = self.dirs.dir(dir_path).and_then(Dir::try_clone) else { return Ok(()) };
+        let dir = match self.dirs.dir(dir_path).and_then(Dir::try_clone) {
+            Ok(dir) => dir,
+            Err(error) => {
+                // The passes over the whole list look at what is there first.
+                let passing = matches!(self.delete_timing(), DeleteTiming::Before | DeleteTiming::After);
+                if !passing && error.kind() != io::ErrorKind::NotFound {
+                    self.report(Failure::Opendir(self.full_path(dir_path)), &error);
+                }
+                return Ok(());
+            }
+        };
         let rules = self.deleter.rules_in(destination, dir_path)?;
         let (found, _) = self.extraneous(&dir, dir_path, list, &rules, false);
         for (name, stat) in found {
@@ -248,7 +258,7 @@ impl Generator<'_> {
                 found.push((name, stat));
             }
         }
-        let order = list.order();
+        let order = Order::of(&self.session.negotiated);
         found.sort_by(|(a, a_stat), (b, b_stat)| {
             let key = |base, stat: &Stat| PathKey { dir: dir_path, base, is_dir: stat.is_dir() };
             order.compare(key(b, b_stat), key(a, a_stat))

@@ -12,7 +12,7 @@ use rsync_proto::wire::WireError;
 
 use super::alternate::{Candidate, Consulted};
 use super::entry::At;
-use super::judge::{Passed, QuickCheck, item_flags, passed_over, quick_check};
+use super::judge::{Passed, QuickCheck, item_flags, nothing_to_append, passed_over, quick_check};
 use super::nodes::class;
 use super::run::Generator;
 use crate::EngineError;
@@ -39,7 +39,6 @@ impl Generator<'_> {
                 Passed::OverMaxSize => self.session.say(Message::OverMaxSize(at.path)),
                 Passed::UnderMinSize => self.session.say(Message::UnderMinSize(at.path)),
                 Passed::Newer => self.session.say(Message::IsNewer(at.path)),
-                Passed::NothingToAppend => {}
             }
             return self.drop_member(&at);
         }
@@ -56,6 +55,9 @@ impl Generator<'_> {
             && self.is_up_to_date(&at, stat)
         {
             return self.keep_file(&at, stat);
+        }
+        if !self.in_redo && regular.is_some_and(|stat| nothing_to_append(&at.entry, &stat, options)) {
+            return self.drop_member(&at);
         }
         let partial = self.open_partial(&at);
         if regular.is_none() && partial.is_none() && alternate.is_none() && self.may_postpone(&at) {

@@ -73,8 +73,6 @@ pub(crate) enum Passed {
     UnderMinSize,
     /// The destination is newer and `--update` is on.
     Newer,
-    /// `--append`, and the destination is not shorter.
-    NothingToAppend,
 }
 
 /// The limits that a regular file must pass before it is compared (spec 07 §3 "Regular file" 1, 2).
@@ -94,10 +92,12 @@ pub(crate) fn passed_over(
     if options.update && source.saturating_sub(destination) < i64::from(options.modify_window) {
         return Some(Passed::Newer);
     }
-    if options.append != Append::Off && stat.size >= entry.size() {
-        return Some(Passed::NothingToAppend);
-    }
     None
+}
+
+/// Whether `--append` leaves a file alone: what is there is not shorter.
+pub(crate) fn nothing_to_append(entry: &EntryRef<'_>, stat: &Stat, options: &TransferOptions) -> bool {
+    options.append != Append::Off && stat.size >= entry.size()
 }
 
 /// Whether times of this entry are kept: `-t`, and neither `-O` for it nor `-J`.

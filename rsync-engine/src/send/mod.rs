@@ -18,6 +18,8 @@ mod tests;
 
 use rsync_proto::filter::{Filters, RuleFiles};
 use rsync_proto::options::RemoveSource;
+use rsync_proto::session::SetupError;
+use rsync_proto::sum::Checksum;
 use rsync_proto::text::{Event, KindCounts, Role, Severity, exit_line};
 use rsync_proto::wire::{Legal, Message};
 
@@ -92,7 +94,7 @@ pub fn send<L: Lists>(
     let mut handshake = Handshake { inbox: &mut inbox, outbox: &mut outbox, session };
     handshake.start_framing(legal);
     let incremental = session.negotiated.incremental_recursion();
-    let lists = match handshake.agree(setup).and_then(open) {
+    let lists = match check_digest(session).and_then(|()| handshake.agree(setup)).and_then(open) {
         Ok(lists) => lists,
         Err(error) => {
             let error = error.rejected_by(Role::Sender, incremental);
@@ -117,6 +119,12 @@ pub fn send<L: Lists>(
         }
         result.map(|ended| ended.report)
     })
+}
+
+/// `--checksum` is nothing without an algorithm.
+fn check_digest(session: &Session) -> Result<(), EngineError> {
+    let missing = session.options.checksum && session.negotiated.checksum.pre_transfer == Checksum::None;
+    if missing { Err(SetupError::NoPreTransferChecksum.into()) } else { Ok(()) }
 }
 
 /// Tells the peer why this side leaves; answers whether its own last words are worth listening to

@@ -98,9 +98,11 @@ impl Terms {
             demands: demands(options, receiving),
         };
         if is_server {
+            // That a digest is missing a server says when the client can read it.
             terms.check_refusals()?;
-        }
-        if options.checksum && options.checksum_choice.as_ref().is_some_and(|c| c.pre_transfer == "none") {
+        } else if options.checksum
+            && options.checksum_choice.as_ref().is_some_and(|c| c.pre_transfer == "none")
+        {
             return Err(SetupError::NoPreTransferChecksum);
         }
         Ok(terms)

@@ -46,8 +46,11 @@ fn compared(dice: &mut Dice) {
     let choice = Choice::random(dice);
     let (client, server) = sides(dice);
     let small = source.size() + destination.size() < 200_000;
+    // Our daemon does not leave its module, whatever is to be copied.
+    let stays =
+        server == Side::C || !choice.words.iter().any(|word| word == "-L" || word == "--copy-unsafe-links");
     let transport = match dice.below(6) {
-        0..=2 => Transport::Daemon,
+        0..=2 if stays => Transport::Daemon,
         3 if small => Transport::ChunkedShell(1 + dice.below(40) as usize),
         _ => Transport::Shell,
     };

@@ -81,6 +81,7 @@ const PLACES: [&[&str]; 8] = [
 ];
 
 const CHECKSUMS: [&str; 6] = ["xxh128", "xxh3", "xxh64", "md5", "md4", "sha1"];
+const ATTRIBUTES: [&str; 3] = ["-A", "-X", "-AX"];
 const COMPRESSORS: [&str; 5] = ["zlib", "zlibx", "lz4", "zstd", "none"];
 
 impl Choice {
@@ -111,7 +112,7 @@ impl Choice {
             add(&format!("--compress-choice={}", dice.pick(&COMPRESSORS)));
         }
         if protocol >= 30 && dice.once_in(4) {
-            add(*dice.pick(&["-A", "-X", "-AX"]));
+            add(dice.pick::<&str>(&ATTRIBUTES));
         }
         let compare = comparable(&words, base.contains('t') || base == "-a");
         let itemizes = words.iter().any(|word| word == "-i");
