@@ -51,6 +51,12 @@ fn end(client: Child) -> (i32, String) {
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// Ends a client with all of its processes.
+fn interrupt(mut client: Child) {
+    kill_process(Pid::from_child(&client), Signal::TERM).unwrap();
+    client.wait().unwrap();
+}
+
 #[track_caller]
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -154,7 +160,7 @@ fn slots_are_shared_with_the_c_daemon_and_come_back() {
     let ours = Daemon::start(Side::Ours, "", std::slice::from_ref(&module));
     let theirs = Daemon::start(Side::C, "", &[module]);
     let slow = ["--bwlimit=200", "--inplace"];
-    let (mut first, mut second) =
+    let (first, second) =
         (pull(&ours, "m/", &slow, &work.join("first")), pull(&theirs, "m/", &slow, &work.join("second")));
     wait_for_data(&work.join("first"));
     wait_for_data(&work.join("second"));
@@ -163,13 +169,11 @@ fn slots_are_shared_with_the_c_daemon_and_come_back() {
         assert_eq!(code, 5);
         assert!(errors.contains("max connections (2) reached -- try again later"), "{errors}");
     }
-    first.kill().unwrap();
-    first.wait().unwrap();
+    interrupt(first);
     for daemon in [&theirs, &ours] {
         wait_until("a free slot", || end(pull(daemon, "m/small", &[], &work.join("third"))).0 == 0);
     }
-    second.kill().unwrap();
-    second.wait().unwrap();
+    interrupt(second);
 }
 
 #[test]
