@@ -21,6 +21,8 @@ use crate::{EngineError, Session};
 pub(crate) struct Alternate {
     /// `None` if it is missing; it keeps its number.
     dir: Option<Arc<Dir>>,
+    /// Its path, for messages.
+    pub(crate) path: BString,
 }
 
 impl Alternate {
@@ -48,7 +50,7 @@ impl Alternate {
                     None
                 }
             };
-            Self { dir }
+            Self { dir, path: shown }
         };
         basis.dirs.iter().map(open).collect()
     }

@@ -195,7 +195,15 @@ fn other_content_and_attributes_in_alternate_destinations_are_like_c() {
 fn a_similar_name_serves_as_basis_like_c() {
     let similar = Tree::new().random("large.old", LARGE, 3).random("medium-1.0", 100_003, 2);
     for protocol in [29, 32] {
-        both_ways(protocol, &Pull::new(source()).onto(similar.clone()).option("--fuzzy"), Compare::ALL);
+        let pull = Pull::new(source()).onto(similar.clone()).option("-i");
+        both_ways(protocol, &pull.clone().option("--fuzzy"), Compare::ALL);
+        let pull = pull.beside("older", similar.clone().random("sub/file.old", 70_001, 4));
+        both_ways(protocol, &pull.clone().option("-yy").option("--link-dest=../older"), Compare::ALL);
+        both_ways(
+            protocol,
+            &pull.option("-yy").option("--no-p").option("--copy-dest=../older"),
+            Compare::ALL,
+        );
     }
 }
 

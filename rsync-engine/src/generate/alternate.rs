@@ -54,7 +54,7 @@ impl Generator<'_> {
     }
 
     /// Runs `action` on the place of an entry in an alternate destination.
-    fn in_alternate<T>(
+    pub(super) fn in_alternate<T>(
         &mut self,
         at: &At<'_>,
         number: u8,

@@ -15,6 +15,7 @@ use super::entry::At;
 use super::judge::{Passed, QuickCheck, item_flags, nothing_to_append, passed_over, quick_check};
 use super::nodes::class;
 use super::run::Generator;
+use super::similar::Found;
 use crate::EngineError;
 use crate::confine::Stat;
 use crate::meta::Times;
@@ -25,6 +26,14 @@ struct Offer {
     basis: Basis,
     /// The basis, opened, and its length.
     file: Option<(File, u64)>,
+}
+
+/// A basis that is not the file itself.
+enum Elsewhere {
+    /// The file of the same path in an alternate destination.
+    Alternate(Candidate),
+    /// A file of a similar name.
+    Similar(Found),
 }
 
 impl Generator<'_> {
@@ -60,10 +69,13 @@ impl Generator<'_> {
             return self.drop_member(&at);
         }
         let partial = self.open_partial(&at);
-        if regular.is_none() && partial.is_none() && alternate.is_none() && self.may_postpone(&at) {
+        let is_missing = regular.is_none() && partial.is_none() && alternate.is_none();
+        let similar = if is_missing { self.find_similar(&at) } else { None };
+        if is_missing && similar.is_none() && self.may_postpone(&at) {
             return self.postpone_member(&at);
         }
-        self.request(&at, regular.as_ref(), partial, alternate)
+        let elsewhere = alternate.map(Elsewhere::Alternate).or(similar.map(Elsewhere::Similar));
+        self.request(&at, regular.as_ref(), partial, elsewhere)
     }
 
     fn is_up_to_date(&mut self, at: &At<'_>, stat: &Stat) -> bool {
@@ -169,20 +181,20 @@ impl Generator<'_> {
         at: &At<'_>,
         regular: Option<&Stat>,
         partial: Option<File>,
-        alternate: Option<Candidate>,
+        elsewhere: Option<Elsewhere>,
     ) -> Result<(), EngineError> {
         let session = self.session;
         let options = &session.options;
-        let offer = self.offer(at, regular, partial, alternate.as_ref());
+        let offer = self.offer(at, regular, partial, elsewhere.as_ref());
         let wanted = self.wanted(at, regular);
         let change = if options.checksum && regular.is_some() {
             ItemFlags::TRANSFER | ItemFlags::REPORT_CHANGE
         } else {
             ItemFlags::TRANSFER
         };
-        let flags = match &alternate {
-            Some(candidate) => self.flags_against(at, candidate, &wanted, change),
-            None => {
+        let flags = match &elsewhere {
+            Some(Elsewhere::Alternate(candidate)) => self.flags_against(at, candidate, &wanted, change),
+            _ => {
                 item_flags(&at.entry, regular, &wanted, change, options)
                     | self.extended_flags(at, regular, &wanted)
             }
@@ -190,6 +202,7 @@ impl Generator<'_> {
         let appends = options.append != Append::Off && !self.in_redo && offer.basis == Basis::Destination;
         let (head, append_at) = self.head(at, &offer, appends);
         self.ledger.request(at.index, "generator")?;
+        self.leave_to_itself(at);
         self.member_requested(at);
         self.shared
             .requests
@@ -198,8 +211,17 @@ impl Generator<'_> {
             Basis::None | Basis::Destination => WireBasis::Destination,
             Basis::Partial => WireBasis::PartialDir,
             Basis::Alternate(number) => WireBasis::AlternateDir(number),
+            Basis::Similar(None) => WireBasis::Fuzzy,
+            Basis::Similar(Some(number)) => WireBasis::FuzzyAlternateDir(number),
         };
-        self.send_item(at, &ItemAttributes { basis, ..ItemAttributes::new(flags) })?;
+        let xname = match elsewhere {
+            Some(Elsewhere::Similar(found)) if matches!(offer.basis, Basis::Similar(_)) => {
+                self.shared.requests.offer_similar(at.index, found.name.clone());
+                Some(found.name)
+            }
+            _ => None,
+        };
+        self.send_item(at, &ItemAttributes { basis, xname, ..ItemAttributes::new(flags) })?;
         if options.dry_run {
             return Ok(());
         }
@@ -218,7 +240,7 @@ impl Generator<'_> {
         at: &At<'_>,
         regular: Option<&Stat>,
         partial: Option<File>,
-        alternate: Option<&Candidate>,
+        elsewhere: Option<&Elsewhere>,
     ) -> Offer {
         let length = |file: &File| file.metadata().map(|metadata| metadata.len());
         if let Some(file) = partial
@@ -226,11 +248,16 @@ impl Generator<'_> {
         {
             return Offer { basis: Basis::Partial, file: Some((file, length)) };
         }
-        if let Some(candidate) = alternate
-            && let Ok(file) = self.open_alternate(at, candidate.number)
+        let opened = elsewhere.map(|elsewhere| match elsewhere {
+            Elsewhere::Alternate(Candidate { number, .. }) => {
+                (Basis::Alternate(*number), self.open_alternate(at, *number))
+            }
+            Elsewhere::Similar(found) => (Basis::Similar(found.alternate), self.open_similar(at, found)),
+        });
+        if let Some((basis, Ok(file))) = opened
             && let Ok(length) = length(&file)
         {
-            return Offer { basis: Basis::Alternate(candidate.number), file: Some((file, length)) };
+            return Offer { basis, file: Some((file, length)) };
         }
         if regular.is_none() || self.session.options.dry_run {
             return Offer { basis: Basis::None, file: None };

@@ -7,10 +7,12 @@ mod delete;
 mod dirs;
 mod entry;
 mod file;
+mod fuzzy;
 pub(crate) mod judge;
 mod links;
 mod nodes;
 mod run;
+mod similar;
 
 pub(crate) use delete::Deleter;
 pub(crate) use run::{Ended, Generator};

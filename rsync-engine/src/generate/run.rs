@@ -20,6 +20,7 @@ use super::delete::Deleter;
 use super::dirs::Directories;
 use super::entry::At;
 use super::links::LinkGroups;
+use super::similar::Similar;
 use crate::backup::Backups;
 use crate::companions::Alternate;
 use crate::confine::{Dir, DirStack};
@@ -76,6 +77,8 @@ pub(crate) struct Generator<'a> {
     pub(super) backups: Option<Backups<'a>>,
     /// Directories of the alternate destinations, by number.
     pub(super) alternates: Vec<Option<DirStack>>,
+    /// Files near the entry at hand that may serve as basis.
+    pub(super) similar: Similar,
     pub(super) directories: Directories,
     pub(super) deleter: Deleter,
 }
@@ -129,6 +132,7 @@ impl<'a> Generator<'a> {
             partial: PartialDir::of(&session.options),
             backups: None,
             alternates: Vec::new(),
+            similar: Similar::default(),
             directories: Directories::default(),
             deleter,
         })

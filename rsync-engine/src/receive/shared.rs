@@ -38,12 +38,16 @@ pub(crate) enum Basis {
     Partial,
     /// The file of the same name in the alternate destination of this number.
     Alternate(u8),
+    /// A file of a similar name at the destination, or in the alternate destination of this number.
+    Similar(Option<u8>),
 }
 
 /// Transfers requested and not yet answered.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     in_flight: Mutex<HashMap<u32, Request>>,
+    /// The names of similar files that were offered.
+    similar: Mutex<HashMap<u32, Vec<u8>>>,
 }
 
 impl Requests {
@@ -60,6 +64,16 @@ impl Requests {
     /// How many requests the sender has not answered.
     pub(crate) fn unanswered(&self) -> usize {
         self.lock().len()
+    }
+
+    /// Records the name of the similar file that a request offers.
+    pub(crate) fn offer_similar(&self, index: u32, name: Vec<u8>) {
+        self.similar.lock().unwrap_or_else(PoisonError::into_inner).insert(index, name);
+    }
+
+    /// Takes the name of the similar file that was offered for a request.
+    pub(crate) fn take_similar(&self, index: u32) -> Option<Vec<u8>> {
+        self.similar.lock().unwrap_or_else(PoisonError::into_inner).remove(&index)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Request>> {

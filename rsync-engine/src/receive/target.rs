@@ -137,6 +137,19 @@ impl<'a> Target<'a> {
             Basis::Destination => dir.open_read(name).ok(),
             Basis::Partial => partial.and_then(|partial| partial.open(dir).ok()?.open_read(name).ok()),
             Basis::Alternate(number) => open_alternate(&mut self.alternates, number, dir_path, name),
+            Basis::Similar(number) => {
+                self.shared.requests.take_similar(entry.index()).and_then(|similar| match number {
+                    Some(number) => open_alternate(&mut self.alternates, number, dir_path, &similar),
+                    None => dir.open_read(&similar).ok(),
+                })
+            }
+        };
+        // Without -p a new file has the permissions of the file it was made from (spec 04 §5.1).
+        let model = match request.basis {
+            Basis::Alternate(_) | Basis::Similar(_) => {
+                basis.as_ref().and_then(|basis| Pinned::of(basis).stat().ok())
+            }
+            _ => None,
         };
         let mut draft = match Draft::open(session, (dir, temps), name, &request, basis.as_ref(), partial) {
             Ok(draft) => draft,
@@ -170,7 +183,7 @@ impl<'a> Target<'a> {
             name,
             entry,
             place,
-            existing,
+            existing: existing.or(model),
             redo: request.redo,
         };
         match received {
@@ -289,7 +302,7 @@ struct Finish<'f> {
     name: &'f [u8],
     entry: EntryRef<'f>,
     place: Place<'f>,
-    /// The regular file that was at the destination.
+    /// The regular file that was at the destination, or elsewhere and served as basis.
     existing: Option<Stat>,
     redo: bool,
 }

@@ -195,6 +195,8 @@ pub enum Message<'a> {
     FilterTrace(&'a [u8]),
     /// `--fuzzy` chose this basis (second) for a file (first).
     FuzzyBasis(&'a [u8], &'a [u8]),
+    /// `--fuzzy` measured how far a name is from the wanted one, in 65536ths; `None` is too far.
+    FuzzyDistance(&'a [u8], Option<u32>),
 
     /// The name of a temporary file would be too long.
     TempNameTooLong(&'a [u8]),
@@ -314,6 +316,7 @@ impl Message<'_> {
             | Self::DeltaTransmission(_)
             | Self::FilterTrace(_)
             | Self::FuzzyBasis(..)
+            | Self::FuzzyDistance(..)
             | Self::BatchSkipped(..)
             | Self::BackedUp(..)
             | Self::BackupSkipsNonRegular(_)
@@ -347,6 +350,7 @@ impl Message<'_> {
             Self::DeltaTransmission(_) => Topic::Debug(Debug::Flist, 1),
             Self::FilterTrace(_) => Topic::Debug(Debug::Filter, 1),
             Self::FuzzyBasis(..) => Topic::Debug(Debug::Fuzzy, 1),
+            Self::FuzzyDistance(..) => Topic::Debug(Debug::Fuzzy, 2),
             Self::TextBusy(..) => Topic::Info(Info::Misc, 1),
             _ => Topic::Always,
         }
@@ -506,6 +510,11 @@ impl Message<'_> {
             }
             Self::FuzzyBasis(name, basis) => {
                 append(out, &[b"fuzzy basis selected for ", name, b": ", basis]);
+            }
+            Self::FuzzyDistance(name, distance) => {
+                let distance = distance.unwrap_or(u32::MAX - 0xfffe);
+                let shown = format!("{}.{:05}", distance >> 16, distance & 0xffff);
+                append(out, &[b"fuzzy distance for ", name, b" = ", shown.as_bytes()]);
             }
             Self::TempNameTooLong(name) => append(out, &[b"temporary filename too long: ", name]),
             Self::IsDirectory(place) => {
