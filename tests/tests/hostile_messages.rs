@@ -168,3 +168,34 @@ fn early_lies_about_the_session_end_it() {
         assert_eq!(fed.code, code, "rules {rules}: {}", fed.stderr);
     }
 }
+
+#[test]
+fn a_server_with_a_timeout_leaves_a_silent_or_dripping_client() {
+    let ground = Ground::new(Tree::new());
+    let options = ["-re.LsfxCIu", "--timeout=1"];
+    for input in [vec![], client_version(31), after_version(31, "00000000")] {
+        let fed = feed(&mut ground.sender(&options), [input.clone()], Afterwards::Stays);
+        fed.expect_code(30).expect_modest();
+        if input.len() <= 4 {
+            feed(&mut ground.receiver(&options), [input], Afterwards::Stays).expect_code(30).expect_modest();
+        }
+    }
+    let drip = after_version(31, "00000000").into_iter().map(|byte| {
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        [byte]
+    });
+    feed(&mut ground.sender(&options), drip, Afterwards::Closes).expect_code(12);
+}
+
+#[test]
+fn endless_arguments_end_a_secluded_server() {
+    for word in ["a\0".repeat(4096), "a".repeat(8192)] {
+        let ground = Ground::new(Tree::new());
+        let mut command = std::process::Command::new(rsync_e2e::Side::Ours.rsync());
+        command.current_dir(ground.work().path()).args(["--server", "-s"]);
+        let fed = feed(&mut command, std::iter::repeat_n(word, 20_000), Afterwards::Stays);
+        fed.expect_no_panic().expect_modest();
+        assert_ne!(fed.code, 0);
+        ground.expect_untouched();
+    }
+}
