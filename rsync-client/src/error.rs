@@ -183,6 +183,9 @@ impl ClientError {
                 let reason = describe_errno(source.raw_os_error().unwrap_or_default());
                 format!("{prefix}Failed to exec {command}: {reason}")
             }
+            Self::Filter(error @ FilterError::CannotOpen { .. }) if role == Role::Client => {
+                format!("{prefix}{error}")
+            }
             Self::Engine(error) => error.render(role),
             error => error.to_string(),
         }

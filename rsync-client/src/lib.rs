@@ -53,6 +53,7 @@ mod connect;
 mod daemon;
 mod environment;
 mod error;
+mod local;
 mod look;
 mod password;
 mod pull;

@@ -86,19 +86,16 @@ impl Client {
         Ok(TransferReport { exit_code: code, totals: report.unwrap_or_default() })
     }
 
-    /// Carries out what a command line's operands ask for, between this machine and another. `None`
-    /// for two endpoints of this machine.
+    /// Carries out what a command line's operands ask for.
     ///
     /// # Errors
     /// Whatever ended the transfer early.
-    pub fn transfer(&self, endpoints: &Endpoints) -> Result<Option<TransferReport>, ClientError> {
+    pub fn transfer(&self, endpoints: &Endpoints) -> Result<TransferReport, ClientError> {
         match endpoints {
-            Endpoints::Local { .. } => Ok(None),
-            Endpoints::Push { sources, remote, destination } => {
-                self.push_to(sources, remote, destination).map(Some)
-            }
+            Endpoints::Local { sources, destination } => self.copy_to(sources, destination.as_ref()),
+            Endpoints::Push { sources, remote, destination } => self.push_to(sources, remote, destination),
             Endpoints::Pull { remote, sources, destination } => {
-                self.pull_from(remote, sources, destination.as_ref().map(|path| path.as_slice())).map(Some)
+                self.pull_from(remote, sources, destination.as_ref().map(|path| path.as_slice()))
             }
         }
     }

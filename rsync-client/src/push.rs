@@ -9,8 +9,8 @@ use bstr::BString;
 use rsync_engine::scan::ScanRequest;
 use rsync_engine::tree::{LocalTree, Tree};
 use rsync_engine::{ScannedLists, SendReport, SendSetup, Session, SystemOwners, mode_change, send};
-use rsync_proto::filter::{Filters, NameReader};
-use rsync_proto::options::{Direction, FilesFrom, Remote};
+use rsync_proto::filter::Filters;
+use rsync_proto::options::{Direction, Remote};
 use rsync_proto::text::{Event, Totals};
 
 use crate::ClientError;
@@ -52,17 +52,7 @@ impl Client {
         let start_dir = std::env::current_dir().map_err(ClientError::current_dir)?;
         let change_mode = mode_change(options)?;
         let mut files = self.operator_files(Arc::clone(&tree));
-        let names = match &options.files_from {
-            Some(FilesFrom::Local(path)) => {
-                let text = files.read(path).map_err(ClientError::files_from(path))?;
-                let mut names = Vec::new();
-                let mut reader = NameReader::new(options.from0);
-                reader.push(&text, |name| names.push(name.to_vec()));
-                reader.finish(|name| names.push(name.to_vec()));
-                Some(names)
-            }
-            _ => None,
-        };
+        let names = self.requested_names(&mut files)?;
         let destination = std::slice::from_ref(destination);
         let (totals, code) = self.session(remote, destination, Direction::Push, options, |agreed| {
             let Agreed { connection, negotiated } = agreed;
@@ -96,7 +86,7 @@ impl Client {
 }
 
 /// The numbers of the summary.
-fn totals(report: &SendReport, session: &Session, started: Instant) -> Totals {
+pub(crate) fn totals(report: &SendReport, session: &Session, started: Instant) -> Totals {
     let counters = &session.counters;
     Totals {
         listed: report.listed,

@@ -184,6 +184,18 @@ impl EngineError {
         }
     }
 
+    /// Whose failure it is in a local copy, where one process is both ends.
+    #[must_use]
+    pub fn local_role(&self) -> Role {
+        match self {
+            Self::FileIo { text, .. } if text.starts_with(b"rsync: [receiver]") => Role::Receiver,
+            Self::Refused | Self::BadOptionDir | Self::Destination { .. } | Self::FileIo { .. } => {
+                Role::EarlyReceiver
+            }
+            _ => Role::Sender,
+        }
+    }
+
     /// Says who read what is wrong, where the C rsync's text ends with that.
     pub(crate) fn rejected_by(self, role: Role, incremental: bool) -> Self {
         let incremental = incremental && matches!(self, Self::Frame(_));

@@ -184,10 +184,14 @@ impl Console {
         }
     }
 
+    fn prints_deletions(&self) -> bool {
+        self.options.info.at_least(Info::Del, 1) || self.format.is_some()
+    }
+
     fn deletion(&self, name: &[u8], is_dir: bool) {
         let mut state = self.lock();
         let mut line = Vec::new();
-        if self.wants(Topic::Deletions) {
+        if self.prints_deletions() {
             match &self.format {
                 Some(format) => format.render_deletion(name, is_dir, &self.context(), &mut line),
                 None => LineFormat::parse(b"").render_deletion(name, is_dir, &self.context(), &mut line),
@@ -255,6 +259,9 @@ impl Console {
     fn list_count(&self, entries: u64) {
         let mut state = self.lock();
         if state.list_begun && self.options.info.at_least(Info::Flist, 2) {
+            if self.role == Role::Sender {
+                state.end_line(Stream::Out);
+            }
             state.write(self.plain_stream(), file_list_count(entries).as_bytes());
             state.flush();
         }
@@ -280,7 +287,7 @@ impl EventSink for Console {
             Topic::Debug(word, level) => self.options.debug.at_least(word, level),
             Topic::NamesOrItems => info.at_least(Info::Name, 1) || itemizes,
             Topic::UnchangedNames => info.at_least(Info::Name, 2) && !itemizes,
-            Topic::Deletions => info.at_least(Info::Del, 1) || self.format.is_some(),
+            Topic::Deletions => self.prints_deletions() || self.log_format.is_some(),
             Topic::Items => self.format.is_some() || self.log_format.is_some(),
             Topic::Progress => info.at_least(Info::Progress, 1),
         }

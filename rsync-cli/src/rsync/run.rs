@@ -28,9 +28,6 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
     {
         return reject(&OptionError::Unsupported(format!("{option} is not supported yet")), role);
     }
-    if matches!(found, Endpoints::Local { .. }) {
-        return reject(&OptionError::Unsupported("local copies are not supported yet".to_owned()), role);
-    }
     let log = options.log_file.as_ref().map(open_log);
     let (log, log_error) = match log {
         Some(Ok(log)) => (Some(log), None),
@@ -53,6 +50,7 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
         .build();
     let canceller = client.canceller();
     signals::on_termination(move || canceller.cancel());
+    let is_local = matches!(found, Endpoints::Local { .. });
     let result = call(&client, found);
     // A peer that announced its exit has said why; a lie about it has become a broken stream.
     let peer_said_all = matches!(
@@ -64,6 +62,12 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
         Ok((code, true)) if role == Role::EarlyReceiver && !lists => (code, Role::Generator),
         Ok((code, _)) => (code, role),
         Err(error) => {
+            // Rules are read before there is a sender.
+            let role = match &error {
+                ClientError::Engine(error) if is_local => error.local_role(),
+                ClientError::Filter(_) if is_local => Role::Client,
+                _ => role,
+            };
             if let Some(text) = last_words(&error, role) {
                 console.say(Severity::Error, &text);
             }
@@ -88,7 +92,7 @@ fn call(client: &Client, found: Endpoints) -> Result<(ExitCode, bool), ClientErr
             client.list_modules_of(&remote).map(|_| (ExitCode::OK, false))
         }
         found => {
-            let Some(report) = client.transfer(&found)? else { return Ok((ExitCode::UNSUPPORTED, false)) };
+            let report = client.transfer(&found)?;
             Ok((report.exit_code, report.totals.listed != KindCounts::default()))
         }
     }

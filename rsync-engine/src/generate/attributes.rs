@@ -2,14 +2,12 @@
 //! §3.3, §3.4).
 
 use rsync_proto::flist::Kind;
-use rsync_proto::meta::put_xattr_requests;
 use rsync_proto::phase::ItemFlags;
 use rustix::io::Errno;
 
 use super::entry::At;
 use super::judge::Wanted;
 use super::run::Generator;
-use crate::EngineError;
 use crate::confine::{Pinned, Stat};
 use crate::meta::{Change, Step, Times};
 
@@ -106,22 +104,16 @@ impl Generator<'_> {
         differs.unwrap_or(false)
     }
 
-    /// Asks for the values that are not known and not at the destination, where the item's flags
-    /// announce that.
-    pub(super) fn request_xattrs(&mut self, at: &At<'_>, flags: ItemFlags) -> Result<(), EngineError> {
+    /// The values to ask for: not known and not at the destination. `None` where the item's flags
+    /// announce no exchange.
+    pub(super) fn wanted_xattrs(&mut self, at: &At<'_>, flags: ItemFlags) -> Option<Vec<u32>> {
         if !self.session.exchanges_xattrs(flags) {
-            return Ok(());
+            return None;
         }
         let file = self.in_place(at, |dir, name| dir.pin(name)).ok();
         let local = file.map(|file| self.shared.xattr_rules.local(&file).unwrap_or_default());
-        let wanted = self
-            .shared
-            .received
-            .with_xattrs(&at.entry, |list| list.take_wanted(&local.unwrap_or_default()))
-            .unwrap_or_default();
-        self.send::<EngineError>(|out| {
-            put_xattr_requests(out, &wanted);
-            Ok(())
-        })
+        let received = &self.shared.received;
+        let wanted = received.with_xattrs(&at.entry, |list| list.take_wanted(&local.unwrap_or_default()));
+        Some(wanted.unwrap_or_default())
     }
 }

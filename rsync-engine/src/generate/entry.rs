@@ -7,7 +7,6 @@ use rsync_proto::flist::{EntryRef, Kind, Segment};
 use rsync_proto::options::{Info, RemoveSource};
 use rsync_proto::phase::{ItemAttributes, ItemFlags};
 use rsync_proto::text::{Direction, EntryKind, Event, Failure, Item, Message, Place, Role, Stage, Topic};
-use rsync_proto::wire::Message as WireMessage;
 
 use super::links::Admission;
 use super::run::Generator;
@@ -192,6 +191,6 @@ impl<'a> Generator<'a> {
         if self.session.options.remove_source == RemoveSource::No || self.session.options.dry_run {
             return Ok(());
         }
-        self.send_message(&WireMessage::Success(index))
+        self.peer.success(index)
     }
 }

@@ -8,7 +8,6 @@ use rsync_proto::options::Append;
 use rsync_proto::phase::{Basis as WireBasis, ItemAttributes, ItemFlags};
 use rsync_proto::sum::{Digest, SumHead, SumHeadSizing};
 use rsync_proto::text::{ExistsDetail, Failure, Message};
-use rsync_proto::wire::WireError;
 
 use super::alternate::{Candidate, Consulted};
 use super::entry::At;
@@ -148,9 +147,11 @@ impl Generator<'_> {
 
     /// Says (where names are printed even if nothing travels) what became of an entry that stays.
     pub(super) fn say_kept(&self, at: &At<'_>, changed: bool) {
+        let local_name = self.destination.and_then(|destination| destination.local_name.as_deref());
+        let name = local_name.unwrap_or(at.path);
         self.session.say(match changed {
-            true => Message::AttributesChanged(at.path),
-            false => Message::UpToDate(at.path),
+            true => Message::AttributesChanged(name),
+            false => Message::UpToDate(name),
         });
     }
 
@@ -225,12 +226,9 @@ impl Generator<'_> {
         if options.dry_run {
             return Ok(());
         }
-        self.send::<WireError>(|out| {
-            head.encode(out);
-            Ok(())
-        })?;
+        let wants_sums = self.peer.sum_head(&head)? && head.count > 0 && append_at.is_none();
         match offer.file {
-            Some((file, _)) if head.count > 0 && append_at.is_none() => self.send_sums(file, &head),
+            Some((file, _)) if wants_sums => self.send_sums(file, &head),
             _ => Ok(()),
         }
     }
@@ -297,8 +295,6 @@ impl Generator<'_> {
     /// Sends the sums of all blocks; what cannot be read counts as zeros, which matches nothing that
     /// the whole-file digest would not catch.
     fn send_sums(&mut self, mut file: File, head: &SumHead) -> Result<(), EngineError> {
-        let negotiated = &self.session.negotiated;
-        let (checksum, seed) = (negotiated.checksum.transfer, negotiated.seed);
         let blocks_at_once = ((256 << 10) / head.block_len.max(1)).max(1);
         let mut buffer = vec![0; blocks_at_once as usize * head.block_len as usize];
         let mut index = 0;
@@ -311,10 +307,7 @@ impl Generator<'_> {
             for block in index..upto {
                 let length = head.len_of(block) as usize;
                 let data = &buffer[start..start + length];
-                self.send::<WireError>(|out| {
-                    head.put_block_sums(checksum, seed, data, out);
-                    Ok(())
-                })?;
+                self.peer.block_sums(head, data)?;
                 start += length;
             }
             index = upto;

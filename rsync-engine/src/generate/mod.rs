@@ -11,8 +11,12 @@ mod fuzzy;
 pub(crate) mod judge;
 mod links;
 mod nodes;
+mod peer;
 mod run;
 mod similar;
+mod wire;
 
 pub(crate) use delete::Deleter;
+pub(crate) use peer::Peer;
 pub(crate) use run::{Ended, Generator};
+pub(crate) use wire::Wire;

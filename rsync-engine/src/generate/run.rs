@@ -11,22 +11,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rsync_proto::flist::{FileList, Segment};
 use rsync_proto::phase::{
-    Event as PhaseEvent, ItemAttributes, Ledger, ScriptOptions, Step, encode_delete_stats, generator_script,
+    Event as PhaseEvent, ItemAttributes, Ledger, ScriptOptions, Step, generator_script,
 };
 use rsync_proto::text::{KindCounts, Message};
-use rsync_proto::wire::{Message as WireMessage, Ndx, NdxEncoder, WireError};
 
 use super::delete::Deleter;
 use super::dirs::Directories;
 use super::entry::At;
 use super::links::LinkGroups;
+use super::peer::Peer;
 use super::similar::Similar;
 use crate::backup::Backups;
 use crate::companions::Alternate;
 use crate::confine::{Dir, DirStack};
 use crate::destination::Destination;
 use crate::meta::Attributes;
-use crate::outbox::Outbox;
 use crate::partial::PartialDir;
 use crate::receive::shared::{Notice, Shared};
 use crate::{EngineError, Session};
@@ -44,9 +43,8 @@ const KNOWN_FOR_LINKS: usize = 500;
 pub(crate) struct Generator<'a> {
     pub(super) session: &'a Session,
     pub(super) shared: &'a Shared,
-    outbox: Outbox,
+    pub(super) peer: &'a mut (dyn Peer + 'a),
     notices: Receiver<Notice>,
-    ndx: NdxEncoder,
     /// The live lists, and the directories they belong to.
     pub(super) files: FileList,
     pub(super) ledger: Ledger,
@@ -93,15 +91,14 @@ pub(crate) enum Ended {
 }
 
 impl<'a> Generator<'a> {
-    /// Starts on a stream that is framed as the session demands, everything before the first
-    /// request already sent.
+    /// Starts before the first list.
     ///
     /// # Errors
     /// When no descriptor is left.
     pub(crate) fn new(
         session: &'a Session,
         shared: &'a Shared,
-        outbox: Outbox,
+        peer: &'a mut (dyn Peer + 'a),
         notices: Receiver<Notice>,
         deleter: Deleter,
     ) -> io::Result<Self> {
@@ -110,9 +107,8 @@ impl<'a> Generator<'a> {
         Ok(Self {
             session,
             shared,
-            outbox,
+            peer,
             notices,
-            ndx: NdxEncoder::new(negotiated.is_modern()),
             files: FileList::new(incremental),
             ledger: Ledger::new(incremental),
             held: 0,
@@ -144,7 +140,7 @@ impl<'a> Generator<'a> {
         if let Err(error) = &result {
             self.leave(error);
         }
-        self.session.counters.bytes_written.store(self.outbox.sent(), Ordering::Relaxed);
+        self.session.counters.bytes_written.store(self.peer.sent(), Ordering::Relaxed);
         result.map(|ended| (ended, self.deleter.counts()))
     }
 
@@ -171,7 +167,7 @@ impl<'a> Generator<'a> {
             self.alternates = destination.alternates.iter().map(Alternate::stack).collect();
             self.destination = Some(destination);
         }
-        if first.is_empty() && !self.session.server {
+        if first.is_empty() && self.peer.leaves_when_empty() {
             while !self.shared.is_empty_transfer() {
                 self.wait()?;
             }
@@ -245,27 +241,27 @@ impl<'a> Generator<'a> {
                 Err(TryRecvError::Disconnected) => return Err(EngineError::ReceiverGone),
             }
         }
-        self.outbox.keep_alive_at_work()
+        self.peer.keep_alive_at_work()
     }
 
     /// Sends what is pending and waits for the next report.
     fn wait(&mut self) -> Result<(), EngineError> {
-        self.flush()?;
-        let interval = self.outbox.keep_alive_interval().unwrap_or(Duration::from_secs(60));
-        match self.notices.recv_timeout(interval) {
+        self.peer.flush()?;
+        let notice = match self.notices.try_recv() {
+            Err(TryRecvError::Empty) => {
+                self.peer.work()?;
+                let interval = self.peer.keep_alive_interval().unwrap_or(Duration::from_secs(60));
+                self.notices.recv_timeout(interval)
+            }
+            Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
+            Ok(notice) => Ok(notice),
+        };
+        match notice {
             Ok(notice) => self.take(notice)?,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(EngineError::ReceiverGone),
         }
-        // A peer that still makes its first list does not expect anything (spec 02 §3.1).
-        if self.ledger.lists() > 0 { self.outbox.keep_alive() } else { Ok(()) }
-    }
-
-    /// Sends what is pending, the messages of our event sink included.
-    fn flush(&mut self) -> Result<(), EngineError> {
-        let Self { session, outbox, .. } = self;
-        session.outgoing.drain(|message| outbox.message(message))?;
-        outbox.flush()
+        self.peer.keep_alive()
     }
 
     fn take(&mut self, notice: Notice) -> Result<(), EngineError> {
@@ -321,7 +317,7 @@ impl<'a> Generator<'a> {
             self.touch_up_list(&list);
             self.ledger.release();
             self.files.release();
-            self.send_index(Ndx::Done)?;
+            self.send_done()?;
         }
     }
 
@@ -342,25 +338,21 @@ impl<'a> Generator<'a> {
                         touched_up = true;
                         self.touch_up_rest();
                     }
-                    self.send_index(Ndx::Done)?;
+                    self.send_done()?;
                 }
                 Step::Await(event) => self.wait_until(event)?,
                 Step::Redo => self.redo_phase()?,
                 Step::LateDeletions => self.delete_late()?,
                 Step::DeleteStats => {
-                    self.send_index(Ndx::DeleteStats)?;
                     let counts = self.deleter.counts();
-                    self.send::<WireError>(|out| {
-                        encode_delete_stats(out, &counts);
-                        Ok(())
-                    })?;
+                    self.peer.delete_stats(&counts)?;
                 }
             }
         }
         if !touched_up {
             self.touch_up_rest();
         }
-        self.flush()
+        self.peer.flush()
     }
 
     /// Whether nothing changes directories any more: the last wait is behind us.
@@ -371,7 +363,7 @@ impl<'a> Generator<'a> {
 
     fn end_lists(&mut self) -> Result<(), EngineError> {
         if !self.session.negotiated.incremental_recursion() {
-            return self.send_index(Ndx::Done);
+            return self.send_done();
         }
         while self.ledger.released() < self.ledger.lists() {
             self.release_lists()?;
@@ -407,39 +399,16 @@ impl<'a> Generator<'a> {
         })
     }
 
-    /// Sends an index, and before it what our event sink had to say meanwhile, in that order.
-    pub(super) fn send_index(&mut self, ndx: Ndx) -> Result<(), EngineError> {
-        if ndx == Ndx::Done {
-            self.shared.sends_done();
-        }
-        let Self { session, outbox, ndx: encoder, .. } = self;
-        session.outgoing.drain(|message| outbox.message(message))?;
-        outbox.data::<WireError>(|out| {
-            encoder.encode(out, ndx);
-            Ok(())
-        })
-    }
-
-    pub(super) fn send<E>(
-        &mut self,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), EngineError>
-    where
-        EngineError: From<E>,
-    {
-        self.outbox.data(encode)
-    }
-
-    pub(super) fn send_message(&mut self, message: &WireMessage) -> Result<(), EngineError> {
-        self.outbox.message(message)
+    /// Ends a list or a phase.
+    fn send_done(&mut self) -> Result<(), EngineError> {
+        self.shared.sends_done();
+        self.peer.done()
     }
 
     /// Sends index and attributes of an item; what belongs to a transfer follows separately.
     pub(super) fn send_item(&mut self, at: &At<'_>, attributes: &ItemAttributes) -> Result<(), EngineError> {
-        self.send_index(Ndx::Item(at.index))?;
-        let negotiated = &self.session.negotiated;
-        self.outbox.data(|out| attributes.encode(out, negotiated))?;
-        self.request_xattrs(at, attributes.flags)
+        let wanted = self.wanted_xattrs(at, attributes.flags);
+        self.peer.item(at.index, attributes, wanted.as_deref())
     }
 
     /// A write that fails says little: the peer's own reason may still be on its way to the receiver.
@@ -460,12 +429,7 @@ impl<'a> Generator<'a> {
 
     /// Says goodbye after a failure of our own, where the protocol knows how (spec 02 §9.3).
     fn leave(&mut self, error: &EngineError) {
-        let code = error.exit_code();
-        if self.session.negotiated.has_long_goodbye() && code.is_announced() {
-            let farewell = WireMessage::ErrorExit(Some(i32::from(code.code())));
-            // The peer may be gone; the error at hand is the one to report.
-            let _ = self.outbox.message(&farewell).and_then(|()| self.outbox.flush());
-        }
+        self.peer.leave(error.exit_code());
         self.session.control.abort();
     }
 }

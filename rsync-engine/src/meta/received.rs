@@ -4,9 +4,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rsync_proto::flist::{EntryRef, FileListDecoder};
-use rsync_proto::meta::{Acl, AclName, ReceivedXattrs, XattrValue};
+use rsync_proto::meta::{Acl, AclName, ReceivedXattr, ReceivedXattrs, SentXattr, XattrValue};
 
 use super::acl::WantedAcls;
+use super::xattr::XattrRules;
+use crate::scan::SentTables;
 
 /// The tables of one session.
 #[derive(Debug, Default)]
@@ -34,6 +36,32 @@ impl ReceivedAttributes {
         }
         let known = tables.xattrs.len();
         tables.xattrs.extend_from_slice(&decoder.xattrs.lists()[known..]);
+    }
+
+    /// Takes over what a scanner on this machine has found since the last time, ids as `map` says and
+    /// names as `rules` do.
+    pub(crate) fn take_scanned(
+        &self,
+        found: &SentTables,
+        rules: &XattrRules,
+        mut map: impl FnMut(AclName) -> u32,
+    ) {
+        let mut tables = self.lock();
+        let (acls, lists) = found.since(tables.access.len(), tables.xattrs.len());
+        for acl in acls {
+            let acl = Acl::clone(&acl).mapped(&mut map);
+            tables.default.push(Arc::new(acl.clone().with_default_mask()));
+            tables.access.push(Arc::new(acl));
+        }
+        for list in lists {
+            let item = |(number, sent): (u32, &SentXattr)| {
+                let name = rules.received(&sent.name)?;
+                Some(ReceivedXattr { name, number, value: sent.value.clone(), requested: false })
+            };
+            let mut items: Vec<_> = (1..).zip(list.iter()).filter_map(item).collect();
+            items.sort_by(|a, b| a.name.cmp(&b.name));
+            tables.xattrs.push(ReceivedXattrs { items });
+        }
     }
 
     /// The ACLs of an entry.
@@ -86,8 +114,6 @@ fn learn(list: &mut ReceivedXattrs, number: u32, value: Option<Vec<u8>>) -> bool
 
 #[cfg(test)]
 mod tests {
-    use rsync_proto::meta::ReceivedXattr;
-
     use super::*;
 
     fn list() -> ReceivedXattrs {

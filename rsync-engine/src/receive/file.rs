@@ -23,40 +23,62 @@ const SAY_EVERY: u64 = 256 << 10;
 const LONGEST_RUN: u64 = 256 << 10;
 
 /// Where the content goes.
-pub(super) trait Output {
+pub(crate) trait Output {
     /// Writes `data` at `offset`.
     fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
+
+    /// The file itself, where bytes may be put into it in any way: no holes are asked for.
+    fn plain_file(&self) -> Option<&File>;
+}
+
+/// Where the content comes from.
+pub(crate) trait Content {
+    /// Brings the whole content of one file to its output.
+    fn assemble(&mut self, assembly: Assembly<'_>) -> Result<Received, EngineError>;
+}
+
+/// The token stream of a sender.
+pub(super) struct Tokens<'t> {
+    pub(super) inbox: &'t mut Inbox,
+    pub(super) sink: &'t mut dyn MessageSink,
+    pub(super) decoder: &'t mut TokenDecoder,
+}
+
+impl Content for Tokens<'_> {
+    fn assemble(&mut self, assembly: Assembly<'_>) -> Result<Received, EngineError> {
+        assembly.receive(self.inbox, self.sink, self.decoder)
+    }
 }
 
 /// What came for one file.
-pub(super) struct Received {
+pub(crate) struct Received {
     /// Bytes of the new content.
-    pub(super) length: u64,
+    pub(crate) length: u64,
     /// The sender's digest is that of what was written.
-    pub(super) verified: bool,
+    pub(crate) verified: bool,
     /// Literal data came, so that something is worth keeping.
-    pub(super) has_data: bool,
+    pub(crate) has_data: bool,
     /// The first failure of the output: the rest was discarded.
-    pub(super) write_error: Option<io::Error>,
+    pub(crate) write_error: Option<io::Error>,
     /// The digest of what was received.
-    pub(super) digest: SumBytes,
+    pub(crate) digest: SumBytes,
 }
 
 /// What the tokens of one file are applied to.
-pub(super) struct Assembly<'a> {
-    pub(super) session: &'a Session,
-    pub(super) name: &'a [u8],
-    pub(super) request: Request,
+pub(crate) struct Assembly<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) name: &'a [u8],
+    pub(crate) request: Request,
     /// The state of the whole transfer when this file starts.
-    pub(super) progress: Progress<'static>,
+    pub(crate) progress: Progress<'static>,
     /// The file that block tokens copy from.
-    pub(super) basis: Option<&'a File>,
+    pub(crate) basis: Option<&'a File>,
     /// The output is the basis itself.
-    pub(super) in_place: bool,
+    pub(crate) in_place: bool,
     /// `None` discards the content: block tokens are then legal without a basis.
-    pub(super) output: Option<&'a mut dyn Output>,
+    pub(crate) output: Option<&'a mut dyn Output>,
     /// Set when literal data comes: something is worth keeping if the stream breaks off.
-    pub(super) has_data: &'a Cell<bool>,
+    pub(crate) has_data: &'a Cell<bool>,
 }
 
 /// The state of one file while its tokens arrive.
@@ -80,7 +102,7 @@ enum Step {
 
 impl Assembly<'_> {
     /// Consumes head, tokens and digest of the file from `inbox`.
-    pub(super) fn receive(
+    fn receive(
         mut self,
         inbox: &mut Inbox,
         sink: &mut dyn MessageSink,

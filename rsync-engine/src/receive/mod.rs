@@ -1,12 +1,12 @@
 //! The receiving side: two threads, one that reads the link and writes files, one that decides and
 //! writes the link (spec 02 §6 to §10; 07).
 
-mod file;
+pub(crate) mod file;
 mod lists;
 mod output;
 mod run;
 pub(crate) mod shared;
-mod target;
+pub(crate) mod target;
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use rsync_proto::phase::FinalStatistics;
 use rsync_proto::text::KindCounts;
 use rsync_proto::wire::{Legal, Message};
 
-use crate::generate::{Deleter, Ended, Generator};
+use crate::generate::{Deleter, Ended, Generator, Wire};
 use crate::inbox::{Inbox, MessageSink};
 use crate::meta::XattrRules;
 use crate::outbox::Outbox;
@@ -102,7 +102,8 @@ pub fn receive(
         let forwarded = names.map_or(Ok(()), |names| forward_names(session, &mut outbox, &names));
         let generated = forwarded.and_then(|()| {
             let deleter = Deleter::new(filters);
-            let generator = Generator::new(session, &shared, outbox, notices, deleter);
+            let mut wire = Wire::new(session, outbox);
+            let generator = Generator::new(session, &shared, &mut wire, notices, deleter);
             generator.map_err(no_descriptor)?.run(&destination)
         });
         if generated.is_err() {

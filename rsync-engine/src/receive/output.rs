@@ -84,6 +84,10 @@ impl Output for FileOutput {
     fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
         if self.sparse { self.write_sparse(offset, data) } else { self.file.write_all_at(data, offset) }
     }
+
+    fn plain_file(&self) -> Option<&File> {
+        (!self.sparse).then_some(&self.file)
+    }
 }
 
 #[cfg(test)]

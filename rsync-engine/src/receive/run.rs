@@ -18,6 +18,7 @@ use rsync_proto::text::{
 };
 use rsync_proto::wire::{Message, Ndx, NdxDecoder};
 
+use super::file::Tokens;
 use super::lists::ListReader;
 use super::shared::{Notice, Shared};
 use super::target::{self, Target};
@@ -297,14 +298,8 @@ impl<'a> Receiver<'a> {
         counters.transferred_size.fetch_add(entry.size(), Ordering::Relaxed);
         let progress = self.progress(Moment::Running, Some((&list, entry)));
         let target = target_of(&mut self.target, session, self.shared)?;
-        let (outcome, digest) = target.receive(
-            &list,
-            entry,
-            (request, progress),
-            &mut self.inbox,
-            &mut self.peer,
-            &mut self.tokens,
-        )?;
+        let mut content = Tokens { inbox: &mut self.inbox, sink: &mut self.peer, decoder: &mut self.tokens };
+        let (outcome, digest) = target.receive(&list, entry, (request, progress), &mut content)?;
         self.emit(entry, &path, &attributes, Stage::Done, digest.as_deref());
         let notice = match outcome {
             target::Outcome::Delayed => Notice::Delayed(index),

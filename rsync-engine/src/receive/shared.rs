@@ -163,12 +163,15 @@ impl Shared {
         }
     }
 
-    /// Tells the generator about all finished files, before anything else that comes later.
-    pub(crate) fn tell_finished(&self) {
+    /// Tells the generator about all finished files, before anything else that comes later; answers
+    /// whether there were any.
+    pub(crate) fn tell_finished(&self) -> bool {
         let finished = std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner));
         if !finished.is_empty() {
             self.push(Notice::Finished(finished));
+            return true;
         }
+        false
     }
 
     fn push(&self, notice: Notice) {

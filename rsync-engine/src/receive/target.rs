@@ -6,27 +6,25 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use rsync_proto::delta::TokenDecoder;
 use rsync_proto::flist::{EntryRef, Segment};
 use rsync_proto::phase::ItemFlags;
 use rsync_proto::sum::SumBytes;
 use rsync_proto::text::{Failure, Kept, Message, Place, Progress, Role};
 
-use super::file::{Assembly, Received};
+use super::file::{Assembly, Content, Received};
 use super::output::FileOutput;
 use super::shared::{Basis, Request, Shared};
 use crate::backup::{Backups, Purpose};
 use crate::companions::Alternate;
 use crate::confine::{Dir, DirStack, Pinned, Stat};
 use crate::destination::Destination;
-use crate::inbox::{Inbox, MessageSink};
 use crate::meta::{Attributes, Change, Step, Times, XattrProblem, apply_xattrs};
 use crate::partial::PartialDir;
 use crate::{EngineError, Session};
 
 /// What became of a requested file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// Verified, and in place (or delayed without anybody waiting for it).
     Finished,
     /// Verified, but only in place at the end; hard links wait for it.
@@ -38,7 +36,7 @@ pub(super) enum Outcome {
 }
 
 /// The writing side of a receiver, once the destination is known.
-pub(super) struct Target<'a> {
+pub(crate) struct Target<'a> {
     session: &'a Session,
     shared: &'a Shared,
     destination: &'a Destination,
@@ -63,7 +61,7 @@ struct Draft {
 
 impl<'a> Target<'a> {
     /// Writes beneath `destination`.
-    pub(super) fn new(session: &'a Session, shared: &'a Shared, destination: &'a Destination) -> Self {
+    pub(crate) fn new(session: &'a Session, shared: &'a Shared, destination: &'a Destination) -> Self {
         Self {
             session,
             shared,
@@ -77,25 +75,23 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Receives the content of `entry` and puts it in place.
+    /// Puts `content` in place as that of `entry`.
     ///
     /// # Errors
     /// What ends the whole run: the stream broke, or the disk is full.
-    pub(super) fn receive(
+    pub(crate) fn receive(
         &mut self,
         list: &Arc<Segment>,
         entry: EntryRef<'_>,
         (request, progress): (Request, Progress<'static>),
-        inbox: &mut Inbox,
-        sink: &mut dyn MessageSink,
-        tokens: &mut TokenDecoder,
+        content: &mut dyn Content,
     ) -> Result<(Outcome, Option<SumBytes>), EngineError> {
         let path = entry.path();
         let (dir_path, name) = self.destination.place_of(&entry);
         let place = Place::new(&self.destination.path, &path);
         let session = self.session;
         let partial = self.partial.as_ref();
-        let discard = |inbox: &mut Inbox, sink: &mut dyn MessageSink, tokens: &mut TokenDecoder| {
+        let discard = |content: &mut dyn Content| {
             let has_data = Cell::new(false);
             let assembly = Assembly {
                 session,
@@ -107,13 +103,13 @@ impl<'a> Target<'a> {
                 output: None,
                 has_data: &has_data,
             };
-            assembly.receive(inbox, sink, tokens).map(|_| (Outcome::Failed, None))
+            content.assemble(assembly).map(|_| (Outcome::Failed, None))
         };
         let dir = match self.dirs.dir(dir_path) {
             Ok(dir) => dir,
             Err(error) => {
                 session.failed(Role::Receiver, Failure::Mkstemp(place), &error);
-                return discard(inbox, sink, tokens);
+                return discard(content);
             }
         };
         // What the generator found missing is not looked for again: a directory made there meanwhile
@@ -122,7 +118,7 @@ impl<'a> Target<'a> {
         let existing = if is_new { None } else { dir.stat(name).ok() };
         if existing.is_some_and(|stat| stat.is_dir()) {
             session.say(Message::IsDirectory(place));
-            return discard(inbox, sink, tokens);
+            return discard(content);
         }
         let existing = existing.filter(Stat::is_file);
         let temps = self.destination.temps.as_ref().unwrap_or(dir);
@@ -155,7 +151,7 @@ impl<'a> Target<'a> {
             Ok(draft) => draft,
             Err(error) => {
                 session.failed(Role::Receiver, Failure::Mkstemp(place), &error);
-                return discard(inbox, sink, tokens);
+                return discard(content);
             }
         };
         let has_data = Cell::new(false);
@@ -169,7 +165,7 @@ impl<'a> Target<'a> {
             output: Some(&mut draft.output),
             has_data: &has_data,
         };
-        let received = assembly.receive(inbox, sink, tokens);
+        let received = content.assemble(assembly);
         let finish = Finish {
             session,
             shared: self.shared,
@@ -207,8 +203,14 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// What is at the place of an entry.
+    pub(crate) fn stat(&mut self, entry: EntryRef<'_>) -> io::Result<Stat> {
+        let (dir, name) = self.destination.place_of(&entry);
+        self.dirs.dir(dir)?.stat(name)
+    }
+
     /// Sets the extended attributes of an entry that is in place (spec 04 §3.3).
-    pub(super) fn set_xattrs(&mut self, entry: EntryRef<'_>) {
+    pub(crate) fn set_xattrs(&mut self, entry: EntryRef<'_>) {
         let path = entry.path();
         let place = Place::new(&self.destination.path, &path);
         let (dir, name) = self.destination.place_of(&entry);
@@ -222,7 +224,7 @@ impl<'a> Target<'a> {
 
     /// `--delay-updates`: renames everything that waits into place, in list order. Tells `placed`
     /// about files that hard links wait for: their index, and whether it succeeded.
-    pub(super) fn place_delayed(&mut self, mut placed: impl FnMut(u32, bool)) {
+    pub(crate) fn place_delayed(&mut self, mut placed: impl FnMut(u32, bool)) {
         let Some(partial) = &self.partial else { return };
         for (list, at) in std::mem::take(&mut self.delayed) {
             let Some(entry) = list.get(at) else { continue };

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rsync_proto::flist::{Entry, FileListEncoder, Kind};
-use rsync_proto::meta::{AclTable, XattrTable};
+use rsync_proto::meta::{Acl, AclTable, SentXattrs, XattrTable};
 use rsync_proto::options::TransferOptions;
 
 use super::facts::ReadAttributes;
@@ -39,6 +39,20 @@ impl SentTables {
         let result = work(encoder);
         swap(encoder);
         result
+    }
+
+    /// The ACLs from number `acls` on and the attribute lists from number `lists` on.
+    pub(crate) fn since(&self, acls: usize, lists: usize) -> (Vec<Arc<Acl>>, Vec<Arc<SentXattrs>>) {
+        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let acls = (acls as u32..).map_while(|number| tables.acls.get(number).cloned());
+        let lists = (lists as u32..).map_while(|number| tables.xattrs.get(number).cloned());
+        (acls.collect(), lists.collect())
+    }
+
+    /// The local name of attribute `number` of list `list`, both as the wire counts them.
+    pub(crate) fn local_name(&self, list: u32, number: u32) -> Option<Vec<u8>> {
+        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.xattrs.get(list)?.get((number as usize).checked_sub(1)?).map(|item| item.local.clone())
     }
 }
 

@@ -184,6 +184,9 @@ impl Scan {
         let incremental = session.negotiated.incremental_recursion();
         let directories = session.options.recurse || session.options.dirs;
         session.events.emit(Event::FileListStarted { sending: true, incremental, directories });
+        if session.events.wants(Topic::Progress) {
+            session.events.emit(Event::FileListGrown { entries: 0 });
+        }
         let mut list = self.begin(None, sink);
         self.add_sources(requested, &mut list)?;
         let finished = self.finish(None, list)?;
@@ -221,6 +224,12 @@ impl Scan {
     pub fn origin(&self, origin: u32) -> Option<(&Arc<dyn TreeDir>, &[u8])> {
         let origin = self.origins.get(origin as usize)?;
         Some((&origin.dir, &origin.absolute))
+    }
+
+    /// The directory that the entries of `origin` are relative to, as it was written.
+    #[must_use]
+    pub fn written(&self, origin: u32) -> &[u8] {
+        self.origins.get(origin as usize).map_or(b"", |origin| &origin.key.0)
     }
 
     /// Opens the content of a file that was listed under `path`.

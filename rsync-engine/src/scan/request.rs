@@ -20,7 +20,7 @@ use crate::tree::{TreeDir, TreeStat};
 /// A directory that names in the transfer are relative to.
 pub(super) struct Origin {
     /// The base as written, and whether the whole of it was asked for: such names see other rules.
-    key: (Vec<u8>, bool),
+    pub(super) key: (Vec<u8>, bool),
     pub(super) dir: Arc<dyn TreeDir>,
     pub(super) absolute: Vec<u8>,
     /// A directory above a requested name is a link, which the user followed.

@@ -11,7 +11,9 @@ use rsync_proto::flist::{EntryRef, Kind};
 use rsync_proto::options::Append;
 use rsync_proto::phase::{Basis, ItemAttributes, ItemFlags, ItemRules};
 use rsync_proto::sum::Digest;
-use rsync_proto::text::{Event, Failure, Message, Moment, Progress, Role, Stage, SystemFailure, Topic};
+use rsync_proto::text::{
+    Direction, Event, Failure, Message, Moment, Place, Progress, Role, Stage, SystemFailure, Topic,
+};
 use rsync_proto::wire::{self, Ndx};
 
 use super::file::{FileSink, Window};
@@ -19,8 +21,8 @@ use super::item::{self, Moved};
 use super::lists::Lists;
 use super::queue::Item;
 use super::run::{Sender, count_of};
-use crate::EngineError;
 use crate::tree::ReadAt;
+use crate::{EngineError, Session};
 
 /// Named in errors about indexes.
 const PLACE: &str = "read_ndx_and_attrs";
@@ -67,7 +69,13 @@ impl<L: Lists> Sender<'_, L> {
         }
         let name = entry.path();
         let source_dir = self.lists.source_dir(entry.origin());
-        item::emit(self.session, Stage::Done, (entry, &name, source_dir), &item.attributes, Moved::default());
+        item::emit(
+            self.session,
+            (Stage::Done, Direction::Sent),
+            (entry, &name, source_dir),
+            &item.attributes,
+            Moved::default(),
+        );
         self.echo(&item)
     }
 
@@ -90,7 +98,13 @@ impl<L: Lists> Sender<'_, L> {
         let name = entry.path();
         let source_dir = self.lists.source_dir(entry.origin());
         for stage in [Stage::Begins, Stage::Done] {
-            item::emit(self.session, stage, (entry, &name, source_dir), &item.attributes, Moved::default());
+            item::emit(
+                self.session,
+                (stage, Direction::Sent),
+                (entry, &name, source_dir),
+                &item.attributes,
+                Moved::default(),
+            );
         }
         self.echo(item)
     }
@@ -112,7 +126,10 @@ impl<L: Lists> Sender<'_, L> {
         let name = entry.path();
         let content = match self.lists.open(entry) {
             Ok(content) => content,
-            Err(error) => return self.refuse(item.index, entry, &name, &error),
+            Err(error) => {
+                say_unopened(self.session, self.lists.place(entry.origin(), &name), &error);
+                return self.no_send(item.index);
+            }
         };
         let size = match content.stat() {
             Ok(stat) => stat.size,
@@ -129,7 +146,13 @@ impl<L: Lists> Sender<'_, L> {
         let source_dir = self.lists.source_dir(entry.origin());
         let sum_bytes = item.sum_bytes() + 16 + u64::from(sums.head().count) * 4;
         let moved = Moved { sum_bytes, ..Moved::default() };
-        item::emit(self.session, Stage::Begins, (entry, &name, source_dir), &item.attributes, moved);
+        item::emit(
+            self.session,
+            (Stage::Begins, Direction::Sent),
+            (entry, &name, source_dir),
+            &item.attributes,
+            moved,
+        );
         self.echo(item)?;
         self.outbox.data::<EngineError>(|out| {
             sums.head().encode(out);
@@ -138,11 +161,17 @@ impl<L: Lists> Sender<'_, L> {
         let sent = self.content(content.as_ref(), size, &name, item, sums, appends)?;
         self.count_transfer(sent.size);
         if let Some(error) = &sent.failure {
-            self.failed(Failure::ReadSource(self.lists.place(entry.origin(), &name)), error);
+            failed(self.session, Failure::ReadSource(self.lists.place(entry.origin(), &name)), error);
         }
         let moved = Moved { data_bytes: sent.data_bytes, digest: Some(&sent.digest), ..moved };
         let source_dir = self.lists.source_dir(entry.origin());
-        item::emit(self.session, Stage::Done, (entry, &name, source_dir), &item.attributes, moved);
+        item::emit(
+            self.session,
+            (Stage::Done, Direction::Sent),
+            (entry, &name, source_dir),
+            &item.attributes,
+            moved,
+        );
         self.send_messages()
     }
 
@@ -217,36 +246,35 @@ impl<L: Lists> Sender<'_, L> {
         MatchRules { checksum: negotiated.checksum.transfer, seed: negotiated.seed, in_place }
     }
 
-    /// Says that a requested file cannot be opened, and why.
-    fn refuse(
-        &mut self,
-        index: u32,
-        entry: EntryRef<'_>,
-        name: &[u8],
-        error: &io::Error,
-    ) -> Result<(), EngineError> {
-        let place = self.lists.place(entry.origin(), name);
-        if error.kind() == io::ErrorKind::NotFound {
-            self.session.errors.add_io_error(IoErrorFlags::VANISHED);
-            self.say(Message::FileVanished(place));
-        } else {
-            self.failed(Failure::OpenSource(place), error);
-        }
-        self.no_send(index)
-    }
-
-    /// Says and records what went wrong with one file.
-    pub(super) fn failed(&self, failure: Failure<'_>, error: &io::Error) {
-        self.session.errors.add_io_error(IoErrorFlags::GENERAL);
-        self.session.errors.transfer_error();
-        let errno = error.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error());
-        self.say(Message::Failed(SystemFailure { role: Role::Sender, failure, errno }));
-    }
-
     /// Tells the receiving side that no answer to `index` will come.
     fn no_send(&mut self, index: u32) -> Result<(), EngineError> {
         self.send_messages()?;
         self.outbox.message(&wire::Message::NoSend(index))
+    }
+}
+
+/// Says that a requested file cannot be opened, and why.
+pub(crate) fn say_unopened(session: &Session, place: Place<'_>, error: &io::Error) {
+    if error.kind() == io::ErrorKind::NotFound {
+        session.errors.add_io_error(IoErrorFlags::VANISHED);
+        say(session, Message::FileVanished(place));
+    } else {
+        failed(session, Failure::OpenSource(place), error);
+    }
+}
+
+/// Says and records what went wrong with one file.
+pub(crate) fn failed(session: &Session, failure: Failure<'_>, error: &io::Error) {
+    session.errors.add_io_error(IoErrorFlags::GENERAL);
+    session.errors.transfer_error();
+    let errno = error.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error());
+    say(session, Message::Failed(SystemFailure { role: Role::Sender, failure, errno }));
+}
+
+/// Emits `message` if it is wanted.
+pub(crate) fn say(session: &Session, message: Message<'_>) {
+    if session.events.wants(message.topic()) {
+        session.events.emit(Event::Message(message));
     }
 }
 

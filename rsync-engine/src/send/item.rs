@@ -8,19 +8,19 @@ use crate::Session;
 
 /// What an item line shows besides the entry.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Moved<'a> {
+pub(crate) struct Moved<'a> {
     /// Bytes of file data that went over the wire.
-    pub(super) data_bytes: u64,
+    pub(crate) data_bytes: u64,
     /// Bytes of block sums that came.
-    pub(super) sum_bytes: u64,
+    pub(crate) sum_bytes: u64,
     /// The whole-file digest.
-    pub(super) digest: Option<&'a [u8]>,
+    pub(crate) digest: Option<&'a [u8]>,
 }
 
-/// Says the item of `entry`, whose path is `name`.
-pub(super) fn emit(
+/// Says the item of `entry`, whose path is `name`, on its way in `direction`.
+pub(crate) fn emit(
     session: &Session,
-    stage: Stage,
+    (stage, direction): (Stage, Direction),
     (entry, name, source_dir): (EntryRef<'_>, &[u8], &[u8]),
     attributes: &ItemAttributes,
     moved: Moved<'_>,
@@ -33,7 +33,7 @@ pub(super) fn emit(
         flags: attributes.flags,
         detailed: session.negotiated.has_item_flags(),
         xname: attributes.xname.as_deref(),
-        direction: Direction::Sent,
+        direction,
         entry: session.facts(entry, name, source_dir),
         data_bytes: moved.data_bytes,
         sum_bytes: moved.sum_bytes,

@@ -6,7 +6,7 @@
 mod answer;
 mod file;
 mod handshake;
-mod item;
+pub(crate) mod item;
 mod lists;
 mod queue;
 mod reader;
@@ -23,7 +23,10 @@ use rsync_proto::sum::Checksum;
 use rsync_proto::text::{Event, KindCounts, Role, Severity, exit_line};
 use rsync_proto::wire::{Legal, Message};
 
+pub(crate) use answer::{failed, say, say_unopened};
 pub use lists::{ListWire, Lists};
+pub(crate) use remove::remove_source;
+pub(crate) use run::count_of;
 pub use scanned::ScannedLists;
 
 use crate::{Connection, EngineError, Session};

@@ -14,7 +14,7 @@ use rsync_proto::wire::{self, Ndx, NdxEncoder, NdxError};
 use super::lists::{ListWire, Lists};
 use super::queue::{Queue, Request};
 use super::reader::ListTotal;
-use super::{SendReport, file};
+use super::{SendReport, answer, file};
 use crate::outbox::Outbox;
 use crate::{EngineError, Session};
 
@@ -123,9 +123,7 @@ impl<'a, L: Lists> Sender<'a, L> {
 
     /// Emits `message` if it is wanted.
     pub(super) fn say(&self, message: Message<'_>) {
-        if self.session.events.wants(message.topic()) {
-            self.session.events.emit(Event::Message(message));
-        }
+        answer::say(self.session, message);
     }
 
     /// Sends everything, texts of other threads included.
@@ -332,7 +330,7 @@ impl<'a, L: Lists> Sender<'a, L> {
 }
 
 /// The counter of a kind, and whether its size counts in the total.
-pub(super) fn count_of(counts: &mut KindCounts, kind: Kind) -> (&mut u64, bool) {
+pub(crate) fn count_of(counts: &mut KindCounts, kind: Kind) -> (&mut u64, bool) {
     match kind {
         Kind::Dir => (&mut counts.dirs, false),
         Kind::Symlink => (&mut counts.symlinks, true),

@@ -166,6 +166,9 @@ impl Lists for ScannedLists {
     }
 
     fn source_dir(&self, origin: u32) -> &[u8] {
+        if self.module.is_none() {
+            return self.scan.written(origin);
+        }
         self.scan.origin(origin).map_or(b"", |(_, absolute)| absolute)
     }
 

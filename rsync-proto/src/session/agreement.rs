@@ -173,6 +173,18 @@ impl Terms {
         checksum.into_iter().chain(compress).collect()
     }
 
+    /// What a peer that brings the same would send.
+    pub(super) fn own_lists(&self, negotiated: &Negotiated) -> PeerLists {
+        if !negotiated.exchanges_algorithm_lists() {
+            return PeerLists::default();
+        }
+        let negotiates = self.compress_choice == Compress::Negotiate;
+        PeerLists {
+            checksum: self.checksum_choice.is_none().then(|| self.checksum.text().into()),
+            compress: negotiates.then(|| self.compress.text().into()),
+        }
+    }
+
     /// Decodes the peer's lists.
     pub(super) fn read_lists(
         &self,

@@ -13,6 +13,7 @@ mod connect_proxy;
 mod error;
 mod greeting;
 mod line;
+mod local;
 mod negotiated;
 mod proxy_header;
 mod request;
@@ -30,6 +31,7 @@ pub use connect_proxy::{ConnectProxy, ConnectProxyError};
 pub use error::SetupError;
 pub use greeting::{Greeting, GreetingError};
 pub use line::{LONG_LINE_LIMIT, LineError, REQUEST_LINE_LIMIT, line};
+pub use local::agree_locally;
 pub use negotiated::{CompatFlags, NEWEST_PROTOCOL, Negotiated, OLDEST_PROTOCOL};
 pub use proxy_header::{ProxiedClient, ProxyHeaderError, proxy_header};
 pub use request::{

@@ -1,0 +1,230 @@
+//! The content of one file, from its source: shared blocks, copies inside the kernel, or large reads
+//! (spec 07 §6).
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rsync_proto::options::Append;
+use rsync_proto::sum::{Checksum, Digest};
+use rsync_proto::text::{Event, Failure, Moment, Place, Progress, Topic};
+use rustix::fs::{copy_file_range, ioctl_ficlone};
+use rustix::io::Errno;
+
+use crate::rate::RateLimit;
+use crate::receive::file::{Assembly, Content, Output, Received};
+use crate::send::failed;
+use crate::tree::ReadAt;
+use crate::{EngineError, Session};
+
+/// Bytes read and written at once.
+const BUFFER_SIZE: usize = 256 << 10;
+/// Bytes that the kernel copies before this side looks up.
+const KERNEL_SIZE: usize = 8 << 20;
+/// Progress is reported each time so many bytes were copied.
+const SAY_EVERY: u64 = 256 << 10;
+
+/// What lasts from file to file.
+pub(super) struct Copier {
+    buffer: Vec<u8>,
+    rate: Option<RateLimit>,
+    /// The file system that shared no blocks when it was last tried.
+    unshared: Option<u64>,
+}
+
+impl Copier {
+    pub(super) fn new(kib_per_second: u64) -> Self {
+        let rate =
+            (kib_per_second > 0).then(|| RateLimit::new(u32::try_from(kib_per_second).unwrap_or(u32::MAX)));
+        Self { buffer: Vec::new(), rate, unshared: None }
+    }
+
+    /// How much may be copied at once, when at most `limit` bytes are.
+    fn piece(&self, limit: usize) -> usize {
+        self.rate.as_ref().map_or(limit, |rate| rate.max_write().min(limit))
+    }
+
+    fn obey_rate(&mut self, copied: usize) {
+        let Some(rate) = &mut self.rate else { return };
+        let asleep = Instant::now();
+        if let Some(sleep) = rate.after_write(copied, asleep) {
+            std::thread::sleep(sleep);
+            rate.slept(sleep, asleep, Instant::now());
+        }
+    }
+}
+
+/// The source of one file.
+pub(super) struct Source<'s> {
+    pub(super) session: &'s Session,
+    pub(super) copier: &'s mut Copier,
+    pub(super) content: &'s dyn ReadAt,
+    /// Bytes to copy.
+    pub(super) size: u64,
+    /// The file system it is on.
+    pub(super) dev: u64,
+    pub(super) place: Place<'s>,
+    pub(super) name: &'s [u8],
+    /// Set where somebody wants to see the digest of the content.
+    pub(super) digest: Option<Digest>,
+    /// The state of the transfer when this file starts.
+    pub(super) progress: Progress<'static>,
+}
+
+/// How far a copy came.
+struct Copied {
+    offset: u64,
+    said: u64,
+    read_error: Option<io::Error>,
+    write_error: Option<io::Error>,
+}
+
+impl Content for Source<'_> {
+    fn assemble(&mut self, assembly: Assembly<'_>) -> Result<Received, EngineError> {
+        let start = assembly.request.append_at.unwrap_or(0).min(self.size);
+        let mut copied = Copied { offset: start, said: start, read_error: None, write_error: None };
+        let extends_another = assembly.basis.is_some_and(|basis| self.begins_differently(basis, start));
+        if let Some(output) = assembly.output {
+            let in_kernel = self.digest.is_none();
+            if let (true, Some(target), Some(source)) = (in_kernel, output.plain_file(), self.content.file())
+            {
+                if start == 0 {
+                    self.share(source, target, &mut copied);
+                }
+                self.copy_in_kernel(source, target, &mut copied)?;
+            }
+            self.copy_through_memory(output, &mut copied)?;
+        }
+        assembly.has_data.set(copied.offset > start);
+        self.session.counters.literal.fetch_add(copied.offset - start, Ordering::Relaxed);
+        if let Some(error) = &copied.read_error {
+            failed(self.session, Failure::ReadSource(self.place), error);
+        }
+        self.tell(Moment::Running, self.size);
+        self.tell(Moment::FileDone, self.size);
+        Ok(Received {
+            length: copied.offset,
+            verified: copied.read_error.is_none() && copied.write_error.is_none() && !extends_another,
+            has_data: copied.offset > start,
+            write_error: copied.write_error,
+            digest: self.digest.take().unwrap_or_else(|| Digest::whole_file(Checksum::None, 0)).finish(),
+        })
+    }
+}
+
+impl Source<'_> {
+    /// Whether the first `length` bytes are not those of `basis` (`--append-verify`).
+    fn begins_differently(&mut self, basis: &File, length: u64) -> bool {
+        if self.session.options.append != Append::Verify {
+            return false;
+        }
+        let (mut ours, mut theirs) = (vec![0; BUFFER_SIZE], vec![0; BUFFER_SIZE]);
+        let mut offset = 0;
+        while offset < length {
+            let count = (length - offset).min(BUFFER_SIZE as u64) as usize;
+            let read = self.content.read_at(&mut ours[..count], offset).unwrap_or(0);
+            if read == 0 || basis.read_exact_at(&mut theirs[..read], offset).is_err() {
+                return true;
+            }
+            if ours[..read] != theirs[..read] {
+                return true;
+            }
+            offset += read as u64;
+        }
+        false
+    }
+
+    /// Lets the target have the blocks of the source, where the file system can.
+    fn share(&mut self, source: &File, target: &File, copied: &mut Copied) {
+        if self.size == 0 || self.copier.unshared == Some(self.dev) || self.copier.rate.is_some() {
+            return;
+        }
+        // What grew meanwhile has more than was listed; the end is cut off later.
+        match ioctl_ficlone(target, source) {
+            Ok(()) => match target.metadata() {
+                Ok(metadata) => copied.offset = metadata.len().min(self.size),
+                Err(error) => copied.write_error = Some(error),
+            },
+            Err(_) => self.copier.unshared = Some(self.dev),
+        }
+    }
+
+    /// Lets the kernel copy; it stops at the first error, whose side only a read and a write tell.
+    fn copy_in_kernel(
+        &mut self,
+        source: &File,
+        target: &File,
+        copied: &mut Copied,
+    ) -> Result<(), EngineError> {
+        while copied.offset < self.size && copied.write_error.is_none() {
+            self.check()?;
+            let limit = if self.session.events.wants(Topic::Progress) { BUFFER_SIZE } else { KERNEL_SIZE };
+            let length = (self.size - copied.offset).min(self.copier.piece(limit) as u64) as usize;
+            let (mut from, mut to) = (copied.offset, copied.offset);
+            match copy_file_range(source, Some(&mut from), target, Some(&mut to), length) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.advance(copied, count),
+                Err(Errno::INTR) => {}
+                Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_through_memory(
+        &mut self,
+        output: &mut dyn Output,
+        copied: &mut Copied,
+    ) -> Result<(), EngineError> {
+        while copied.offset < self.size && copied.write_error.is_none() {
+            self.check()?;
+            let mut buffer = std::mem::take(&mut self.copier.buffer);
+            buffer.resize(BUFFER_SIZE, 0);
+            let length = (self.size - copied.offset).min(self.copier.piece(BUFFER_SIZE) as u64) as usize;
+            let read = self.content.read_at(&mut buffer[..length], copied.offset);
+            match read {
+                Ok(0) => copied.read_error = Some(Errno::NODATA.into()),
+                Ok(count) => match output.write(copied.offset, &buffer[..count]) {
+                    Ok(()) => {
+                        if let Some(digest) = &mut self.digest {
+                            digest.update(&buffer[..count]);
+                        }
+                        self.advance(copied, count);
+                    }
+                    Err(error) => copied.write_error = Some(error),
+                },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => copied.read_error = Some(error),
+            }
+            self.copier.buffer = buffer;
+            if copied.read_error.is_some() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), EngineError> {
+        if self.session.control.is_aborted() { Err(EngineError::Cancelled) } else { Ok(()) }
+    }
+
+    fn advance(&mut self, copied: &mut Copied, count: usize) {
+        copied.offset += count as u64;
+        self.copier.obey_rate(count);
+        if copied.offset - copied.said >= SAY_EVERY {
+            copied.said = copied.offset;
+            self.tell(Moment::Running, copied.offset);
+        }
+    }
+
+    fn tell(&self, moment: Moment, offset: u64) {
+        if self.session.events.wants(Topic::Progress) {
+            let transfers = self.progress.transfers + u64::from(moment == Moment::FileDone);
+            let (name, size) = (self.name, self.size);
+            let progress = Progress { moment, name, offset, size, transfers, ..self.progress };
+            self.session.events.emit(Event::Progress(progress));
+        }
+    }
+}

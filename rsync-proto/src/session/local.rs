@@ -1,0 +1,51 @@
+//! What the two halves of a local copy agree on, which nobody has to send.
+
+use super::agreement::{AlgorithmVariables, End, Terms};
+use super::capabilities::Capabilities;
+use super::error::SetupError;
+use super::negotiated::{NEWEST_PROTOCOL, Negotiated};
+use crate::options::TransferOptions;
+
+/// What this version can do, as a client says it.
+const CAPABILITIES: &[u8] = b".iLsfxCIvu";
+
+/// The agreement of a client with a server of the same program, on one machine.
+///
+/// # Errors
+/// Options that contradict each other or the protocol that was asked for.
+pub fn agree_locally(
+    options: &TransferOptions,
+    variables: &AlgorithmVariables,
+) -> Result<Negotiated, SetupError> {
+    let mut terms = Terms::new(End::Client, options, true, variables)?;
+    let own = options.protocol.unwrap_or(i32::from(NEWEST_PROTOCOL));
+    let newest = i32::from(NEWEST_PROTOCOL);
+    let protocol = terms.protocol(own, newest, own.min(newest))?;
+    let flags = Capabilities::parse(CAPABILITIES).server_flags(options.allows_incremental_recursion(true));
+    let mut negotiated = Negotiated::new(protocol, flags);
+    negotiated.seed = options.checksum_seed;
+    terms.settle(&negotiated)?;
+    let lists = terms.own_lists(&negotiated);
+    terms.conclude(&mut negotiated, &lists)?;
+    Ok(negotiated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::DeleteTiming;
+    use crate::sum::Checksum;
+
+    #[test]
+    fn both_halves_know_everything_the_newest_version_knows() {
+        let options = TransferOptions::archive();
+        let agreed = agree_locally(&options, &AlgorithmVariables::default()).expect("agreed");
+        assert!(agreed.incremental_recursion() && agreed.has_long_goodbye());
+        assert_eq!(agreed.checksum.pre_transfer, Checksum::Xxh128);
+        let whole = TransferOptions { delete: DeleteTiming::Before, ..TransferOptions::archive() };
+        let agreed = agree_locally(&whole, &AlgorithmVariables::default()).expect("agreed");
+        assert!(!agreed.incremental_recursion());
+        let old = TransferOptions { protocol: Some(29), ..TransferOptions::archive() };
+        assert!(!agree_locally(&old, &AlgorithmVariables::default()).expect("agreed").is_modern());
+    }
+}
