@@ -40,15 +40,14 @@ impl PartialDir {
         if self.is_shared() {
             return make_operator_dir(dir, &self.name, 0o700, self.trust).map(|(made, _)| made);
         }
-        let error = match self.open(dir) {
-            Ok(opened) => return Ok(opened),
-            Err(error) => error,
-        };
-        if error.kind() != io::ErrorKind::NotFound {
-            dir.unlink(&self.name)?;
+        if let Ok(opened) = self.open(dir) {
+            return Ok(opened);
         }
-        dir.mkdir(&self.name, 0o700)?;
-        self.open(dir)
+        let mut made = dir.try_clone()?;
+        for name in self.name.split(|&byte| byte == b'/').filter(|name| !matches!(*name, b"" | b".")) {
+            made = enter(&made, name)?;
+        }
+        Ok(made)
     }
 
     /// Removes the partial file `name`, if there is one: the file is complete elsewhere.
@@ -63,8 +62,47 @@ impl PartialDir {
     /// Removes the directory when its last file has left.
     pub(crate) fn remove_if_empty(&self, dir: &Dir) {
         if !self.is_shared() {
+            let (above, name) = match self.name.iter().rposition(|&byte| byte == b'/') {
+                Some(slash) => (&self.name[..slash], &self.name[slash + 1..]),
+                None => (&b""[..], &self.name[..]),
+            };
             // Other files may still wait in it.
-            let _ = dir.rmdir(&self.name);
+            let _ = dir.open_beneath(above).and_then(|above| above.rmdir(name));
         }
+    }
+}
+
+/// Opens the directory `name`, making it where it is missing and removing what else has its name.
+fn enter(dir: &Dir, name: &[u8]) -> io::Result<Dir> {
+    match dir.open_dir(name) {
+        Ok(opened) => return Ok(opened),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(_) => dir.unlink(name)?,
+    }
+    dir.mkdir(name, 0o700)?;
+    dir.open_dir(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_of_several_components_is_made_and_removed() {
+        let place = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(Path::new(place.path())).expect("open");
+        std::fs::write(place.path().join("a"), b"in the way").expect("file");
+        let options = TransferOptions { partial_dir: Some("a/b".into()), ..TransferOptions::default() };
+        let partial = PartialDir::of(&options).expect("asked for");
+        let made = partial.make(&dir).expect("made");
+        made.mkdir(b"x", 0o700).expect("mkdir");
+        assert!(place.path().join("a/b/x").is_dir());
+        partial.remove_if_empty(&dir);
+        assert!(partial.open(&dir).is_ok(), "something is in it");
+        made.rmdir(b"x").expect("rmdir");
+        partial.remove_if_empty(&dir);
+        assert!(place.path().join("a").is_dir() && partial.open(&dir).is_err());
     }
 }

@@ -184,7 +184,7 @@ fn other_content_and_attributes_in_alternate_destinations_are_like_c() {
             .beside("newer", attribute_source().xattr("plain", "user.other", "x"))
             .option(format!("{option}=../older"))
             .option(format!("{option}=../newer"));
-        for options in ["-iAX", "-iic", "-ii --no-p", "-nii"] {
+        for options in ["-iAX", "-iic", "-ii --no-p", "-i --inplace --no-W", "-nii"] {
             let pull = options.split(' ').fold(pull.clone(), |pull, option| pull.option(option));
             both_ways(32, &pull, Compare { directory_times: options != "-nii", ..Compare::ALL });
         }
@@ -230,6 +230,18 @@ fn temporary_files_on_another_file_system_are_like_c() {
         let pull = Pull::new(attribute_source()).onto(stale_destination()).option("--temp-dir=/dev/shm");
         let pull = options.split(' ').fold(pull, |pull, option| pull.option(option));
         both_ways(32, &pull, Compare { directory_times: options != "-ib", ..Compare::ALL });
+    }
+}
+
+#[test]
+fn links_to_directories_are_kept_like_c() {
+    let linked = Tree::new().file("real/old", "old").symlink("sub", "real").symlink("deep", "nowhere");
+    for options in ["-K", "-Ki --delete-after --exclude=/real", "-KiH --backup", "-K --no-i-r -c"] {
+        // The C rsync gives owners and times to the link, and permissions to nothing.
+        let pull =
+            Pull::new(source()).onto(linked.clone()).option("--no-p").option("--no-o").option("--no-g");
+        let pull = options.split(' ').fold(pull, |pull, option| pull.option(option));
+        both_ways(32, &pull, Compare { directory_times: false, ..Compare::ALL });
     }
 }
 

@@ -7,12 +7,13 @@ use rsync_e2e::scenario::{Mode, Scenario, all};
 const NOT_AS_PULLS: &[(&str, &str)] = &[
     ("mod-22", "source and destination are the same only for a local copy"),
     ("mod-14", "the C rsync refuses a temporary directory with dots; this one need not"),
+    ("typ-10", "the C rsync sets the time of the link to a directory, this one that of the directory"),
     ("mod-45", "the C rsync refuses a backup directory with dots; this one need not"),
     ("hl-33", "a postponed hard link is transferred when the last one cannot be; the C rsync forgets it"),
 ];
 
 /// What this version refuses with exit code 4, and says so.
-const NOT_YET: &[&str] = &["typ-10", "typ-11", "typ-12", "typ-29"];
+const NOT_YET: &[&str] = &["typ-29"];
 
 /// Scenarios that print something else as pulls, between two C rsyncs as well.
 const NOT_AS_TALKATIVE_PULLS: &[(&str, &str)] = &[

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::Dir;
+use super::{Dir, Trust, open_operator_dir};
 
 /// Directories kept open at most.
 const DEPTH: usize = 16;
@@ -16,13 +16,20 @@ pub struct DirStack {
     open: Vec<(usize, Dir)>,
     /// Path of the last one used.
     path: Vec<u8>,
+    /// Links to directories that count as directories.
+    links: Option<Trust>,
 }
 
 impl DirStack {
     /// Starts at `root`.
     #[must_use]
     pub fn new(root: Arc<Dir>) -> Self {
-        Self { root, open: Vec::new(), path: Vec::new() }
+        Self { root, open: Vec::new(), path: Vec::new(), links: None }
+    }
+
+    /// With `links`, a link that is trusted counts as the directory it leads to (`--keep-dirlinks`).
+    pub(crate) fn following(self, links: Option<Trust>) -> Self {
+        Self { links, ..self }
     }
 
     /// The root.
@@ -67,7 +74,11 @@ impl DirStack {
     fn descend(&mut self, path: &[u8]) -> io::Result<()> {
         let start = if self.path.is_empty() { 0 } else { self.path.len() + 1 };
         let above = self.open.last().map_or(&*self.root, |(_, dir)| dir);
-        let opened = above.open_beneath(&path[start..])?;
+        let opened = match (above.open_beneath(&path[start..]), self.links) {
+            (Ok(opened), _) => opened,
+            (Err(_), Some(trust)) => open_operator_dir(above, &path[start..], trust)?,
+            (Err(error), None) => return Err(error),
+        };
         if self.open.len() >= DEPTH {
             self.open.remove(0);
         }

@@ -113,7 +113,15 @@ impl<'a> Generator<'a> {
     pub(super) fn lstat(&mut self, at: &At<'_>) -> io::Result<Stat> {
         let Some(destination) = self.destination else { return Err(io::ErrorKind::NotFound.into()) };
         let (dir, name) = destination.place_of(&at.entry);
-        self.dirs.dir(dir)?.stat(name)
+        let stat = self.dirs.dir(dir)?.stat(name)?;
+        let may_lead = self.session.options.keep_dirlinks && at.entry.is_dir();
+        if may_lead
+            && stat.kind() == Kind::Symlink
+            && let Ok(target) = self.dirs.dir(if dir.is_empty() { name } else { at.path })
+        {
+            return target.stat_self();
+        }
+        Ok(stat)
     }
 
     fn lstat_unless_imagined(&mut self, at: &At<'_>) -> io::Result<Option<Stat>> {

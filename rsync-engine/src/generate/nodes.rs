@@ -97,8 +97,14 @@ impl Generator<'_> {
         action: impl FnOnce(&Dir, &[u8]) -> io::Result<T>,
     ) -> io::Result<T> {
         let Some(destination) = self.destination else { return Err(io::ErrorKind::NotFound.into()) };
-        let (dir, name) = destination.place_of(&at.entry);
-        action(self.dirs.dir(dir)?, name)
+        let (dir_path, name) = destination.place_of(&at.entry);
+        let dir = self.dirs.dir(dir_path)?;
+        let may_lead = self.session.options.keep_dirlinks && at.entry.is_dir() && name != b".";
+        if may_lead && dir.stat(name).is_ok_and(|stat| stat.kind() == Kind::Symlink) {
+            let path = if dir_path.is_empty() { name } else { at.path };
+            return action(self.dirs.dir(path)?, b".");
+        }
+        action(dir, name)
     }
 
     /// Makes the node under a temporary name, sets its attributes, and renames it over what is there.
@@ -123,11 +129,11 @@ impl Generator<'_> {
     }
 
     /// `--backup`: keeps what is about to be replaced.
-    fn keep_replaced(&self, at: &At<'_>) -> io::Result<()> {
+    fn keep_replaced(&mut self, at: &At<'_>) -> io::Result<()> {
         let (Some(backups), Some(destination)) = (&self.backups, self.destination) else { return Ok(()) };
         let (dir_path, name) = destination.place_of(&at.entry);
-        let dir = destination.root.open_beneath(dir_path)?;
-        backups.keep(&dir, dir_path, name, Purpose::Replace).map(drop)
+        let dir = self.dirs.dir(dir_path)?;
+        backups.keep(dir, dir_path, name, Purpose::Replace).map(drop)
     }
 
     /// What to do with an entry that belongs to a hard-link group; others are simply processed.

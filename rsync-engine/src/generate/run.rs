@@ -23,7 +23,7 @@ use super::peer::Peer;
 use super::similar::Similar;
 use crate::backup::Backups;
 use crate::companions::Alternate;
-use crate::confine::{Dir, DirStack};
+use crate::confine::{Dir, DirStack, Trust};
 use crate::destination::Destination;
 use crate::meta::Attributes;
 use crate::partial::PartialDir;
@@ -158,7 +158,8 @@ impl<'a> Generator<'a> {
             let destination =
                 Destination::resolve(self.session, argument, count, entry)?.with_companions(self.session)?;
             let destination = self.shared.set_destination(destination);
-            self.dirs = DirStack::new(Arc::clone(&destination.root));
+            let links = Trust::of_dirlinks(&self.session.options);
+            self.dirs = DirStack::new(Arc::clone(&destination.root)).following(links);
             if destination.created {
                 self.directories.made_early(b".");
             }

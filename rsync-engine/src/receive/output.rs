@@ -14,21 +14,36 @@ const SHORTEST_HOLE: usize = 1024;
 pub(super) struct FileOutput {
     file: File,
     sparse: bool,
+    /// Disk space reserved, in bytes from the start.
+    reserved: u64,
 }
 
 impl FileOutput {
     pub(super) fn new(file: File, sparse: bool) -> Self {
-        Self { file, sparse }
+        Self { file, sparse, reserved: 0 }
     }
 
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
+    /// Reserves disk space for `length` bytes without changing the length (`--preallocate`).
+    ///
+    /// # Errors
+    /// What the system says; nothing is lost then.
+    pub(super) fn reserve(&mut self, length: u64) -> io::Result<()> {
+        if length > 0 {
+            rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length)?;
+            self.reserved = length;
+        }
+        Ok(())
+    }
+
     /// Gives the file its final length, which it has if it was `written_whole`, and puts it on the disk
-    /// if `sync`.
+    /// if `sync`. What was reserved beyond is given back.
     pub(super) fn finish(&mut self, length: u64, written_whole: bool, sync: bool) -> io::Result<()> {
-        if !written_whole && self.file.metadata()?.len() != length {
+        let has_length = written_whole || self.file.metadata()?.len() == length;
+        if !has_length || self.reserved > length {
             self.file.set_len(length)?;
         }
         if sync { self.file.sync_all() } else { Ok(()) }
@@ -118,6 +133,20 @@ mod tests {
                 .collect();
             prop_assert_eq!(written(&pieces), pieces.concat());
         }
+    }
+
+    #[test]
+    fn reserved_space_that_was_not_needed_is_given_back() {
+        use std::os::unix::fs::MetadataExt;
+        let mut output = FileOutput::new(tempfile::tempfile().expect("file"), false);
+        if output.reserve(10 << 20).is_err() {
+            return;
+        }
+        output.write(0, b"short").expect("write");
+        assert!(output.file().metadata().expect("stat").blocks() >= 20 << 10);
+        output.finish(5, true, false).expect("finish");
+        let metadata = output.file().metadata().expect("stat");
+        assert!(metadata.len() == 5 && metadata.blocks() < 1 << 10, "{}", metadata.blocks());
     }
 
     #[test]

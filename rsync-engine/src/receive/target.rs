@@ -16,7 +16,7 @@ use super::output::FileOutput;
 use super::shared::{Basis, Request, Shared};
 use crate::backup::{Backups, Purpose};
 use crate::companions::Alternate;
-use crate::confine::{Dir, DirStack, Pinned, Stat};
+use crate::confine::{Dir, DirStack, Pinned, Stat, Trust};
 use crate::destination::Destination;
 use crate::meta::{Attributes, Change, Step, Times, XattrProblem, apply_xattrs};
 use crate::partial::PartialDir;
@@ -66,7 +66,8 @@ impl<'a> Target<'a> {
             session,
             shared,
             destination,
-            dirs: DirStack::new(Arc::clone(&destination.root)),
+            dirs: DirStack::new(Arc::clone(&destination.root))
+                .following(Trust::of_dirlinks(&session.options)),
             attributes: Attributes::new(&session.options),
             partial: PartialDir::of(&session.options),
             backups: Backups::new(session, destination),
@@ -154,6 +155,12 @@ impl<'a> Target<'a> {
                 return discard(content);
             }
         };
+        if session.options.preallocate
+            && !session.options.sparse
+            && let Err(error) = draft.output.reserve(entry.size())
+        {
+            session.failed(Role::Receiver, Failure::Preallocate(place), &error);
+        }
         let has_data = Cell::new(false);
         let assembly = Assembly {
             session,
@@ -161,7 +168,7 @@ impl<'a> Target<'a> {
             request,
             progress,
             basis: basis.as_ref(),
-            in_place: draft.temp.is_none(),
+            in_place: draft.temp.is_none() && matches!(request.basis, Basis::Destination | Basis::Partial),
             output: Some(&mut draft.output),
             has_data: &has_data,
         };

@@ -23,7 +23,6 @@ impl TransferOptions {
             named(self.munge_links == Some(true), "--munge-links"),
             named(self.super_user == SuperUser::Fake, "--fake-super"),
             named(!self.server && self.stop_at.is_some(), "--stop-at"),
-            named(receiving && self.keep_dirlinks, "--keep-dirlinks"),
             named(receiving && self.write_devices, "--write-devices"),
         ]
         .into_iter()
