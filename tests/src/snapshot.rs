@@ -96,6 +96,19 @@ impl Snapshot {
         snapshot
     }
 
+    /// The same with all modification times after `limit` taken for one and the same.
+    ///
+    /// # Panics
+    /// If `limit` is before 1970.
+    #[must_use]
+    pub fn without_times_after(mut self, limit: std::time::SystemTime) -> Self {
+        let seconds = limit.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        for entry in self.entries.values_mut().filter(|entry| entry.seconds.unsigned_abs() > seconds) {
+            (entry.seconds, entry.nanoseconds) = (0, 0);
+        }
+        self
+    }
+
     /// The names it has, the root as `.`.
     pub fn names(&self) -> impl Iterator<Item = &BStr> {
         self.entries.keys().map(|name| name.as_bstr())

@@ -70,8 +70,9 @@ impl Examiner {
         follows_links(&self.session.options)
     }
 
-    /// Looks at a name, following links as the options say; `None` after an error was reported.
-    pub(super) fn look(&self, spot: Spot<'_>) -> Option<TreeStat> {
+    /// Looks at a name, following links as the options say; `None` after an error, which is reported
+    /// unless the name is `hidden`.
+    pub(super) fn look(&self, spot: Spot<'_>, hidden: impl Fn() -> bool) -> Option<TreeStat> {
         let found = match spot.dir.stat(spot.name, false) {
             Ok(found) => found,
             Err(error) => {
@@ -82,11 +83,16 @@ impl Examiner {
         if found.stat.kind() != Kind::Symlink || !self.follows_links() {
             return Some(found);
         }
-        self.look_through(spot, found)
+        self.look_through(spot, found, hidden)
     }
 
     /// Decides whether the link `found` stands for itself.
-    pub(super) fn look_through(&self, spot: Spot<'_>, found: TreeStat) -> Option<TreeStat> {
+    pub(super) fn look_through(
+        &self,
+        spot: Spot<'_>,
+        found: TreeStat,
+        hidden: impl Fn() -> bool,
+    ) -> Option<TreeStat> {
         let options = &self.session.options;
         let mut must_follow = options.copy_links;
         if !must_follow && options.copy_unsafe_links {
@@ -109,6 +115,7 @@ impl Examiner {
             Ok(target) if must_follow || target.stat.is_dir() => Some(target),
             Ok(_) => Some(found),
             Err(_) if !must_follow => Some(found),
+            Err(_) if hidden() => None,
             Err(error) if is_errno(&error, Errno::NOENT) => {
                 self.io_error(IoErrorFlags::GENERAL);
                 self.say(Message::NoReferent(self.place(spot)));

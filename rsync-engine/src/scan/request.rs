@@ -257,7 +257,7 @@ impl Scan {
                 let root = self.origin_at(origin).absolute.clone();
                 let spot =
                     Spot { dir: &*parent, name: split_path(&arg.name).1, path: &arg.name, root: &root };
-                Ok(self.examiner.look_through(spot, found).map(|found| (parent.clone(), found)))
+                Ok(self.examiner.look_through(spot, found, || false).map(|found| (parent.clone(), found)))
             }
             Ok(found) => Ok(Some(found)),
             Err(error) if is_errno(&error, Errno::NOENT) => match self.session().options.missing_args {

@@ -156,7 +156,9 @@ impl Scan {
         if known.is_some_and(|kind| self.excludes(here.rules, spot.path, kind == Kind::Dir)) {
             return None;
         }
-        let found = self.examiner.look(spot)?;
+        // What cannot be looked at may be excluded as either kind.
+        let excluded = |is_dir| self.excludes(here.rules, spot.path, is_dir);
+        let found = self.examiner.look(spot, || excluded(false) || excluded(true))?;
         let is_dir = found.stat.is_dir();
         if known.is_none_or(|kind| (kind == Kind::Dir) != is_dir)
             && self.excludes(here.rules, spot.path, is_dir)

@@ -227,7 +227,11 @@ fn decide<'a>(rule: &'a Rule, query: &Query<'a>) -> Option<Decision<'a>> {
             rule.matches(query).then_some(Decision { verdict, rule, per_dir: None, cvs: false })
         }
         RuleKind::DirMerge(number) => query.dirs.check(number, query),
-        RuleKind::Cvs => query.cvs.check(query).map(|decision| Decision { cvs: true, ..decision }),
+        // The cvs list protects even with --delete-excluded.
+        RuleKind::Cvs => {
+            let query = Query { unsided_hide: false, ..*query };
+            query.cvs.check(&query).map(|decision| Decision { cvs: true, ..decision })
+        }
     }
 }
 

@@ -137,5 +137,7 @@ impl Choice {
 fn comparable(words: &[String], keeps_times: bool) -> Compare {
     let untimed = ["--omit-dir-times", "--existing", "-b", "-n", "-u", "--ignore-existing"];
     let directories = !words.iter().any(|word| untimed.contains(&word.as_str()));
-    Compare { times: keeps_times, directory_times: keeps_times && directories, ..Compare::ALL }
+    // The C rsync sets the time of what is in the way of a directory that it leaves alone.
+    let files = !words.iter().any(|word| word == "--ignore-existing");
+    Compare { times: keeps_times && files, directory_times: keeps_times && directories, ..Compare::ALL }
 }

@@ -230,7 +230,7 @@ fn entry(kind: Kind, dice: &mut Dice) -> Entry {
     }
     Entry {
         kind,
-        mode: dice.once_in(3).then(|| dice.below(0o10000) as u32 | usable),
+        mode: dice.once_in(3).then(|| dice.below(0o2000) as u32 | usable),
         time: dice.once_in(2).then(|| a_time(dice)),
         owner: (is_root() && dice.once_in(6)).then(|| (dice.below(3000) as u32, dice.below(3000) as u32)),
         xattrs,
