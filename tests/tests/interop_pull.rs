@@ -246,6 +246,20 @@ fn links_to_directories_are_kept_like_c() {
 }
 
 #[test]
+fn directories_stay_where_backups_of_what_was_deleted_are_in_them() {
+    let gone = Tree::new().file("first/f", "first run").file("later/f.bak", "kept by an earlier run");
+    for protocol in [29, 32] {
+        for options in ["-b --suffix=.bak --delete", "-bi --suffix=.bak --delete-delay --delete-excluded"] {
+            let pull = Pull::new(source()).onto(gone.clone());
+            let pull = options.split(' ').fold(pull, |pull, option| pull.option(option));
+            both_ways(protocol, &pull, Compare { directory_times: false, ..Compare::ALL });
+            let kept = pull.run().destination;
+            assert!(format!("{kept:?}").contains("first/f.bak"), "{kept:?}");
+        }
+    }
+}
+
+#[test]
 fn backups_are_like_c() {
     for options in [
         &["-b"][..],
