@@ -172,8 +172,10 @@ impl<'a> Generator<'a> {
     /// Below protocol 29 items do not travel: this side says them itself.
     fn name_item(&self, at: &At<'_>, flags: ItemFlags, xname: Option<&[u8]>) {
         if self.session.events.wants(Topic::Items) {
+            // Such old peers did not set times of links.
+            let fails = at.entry.kind() == Kind::Symlink && flags.contains(ItemFlags::REPORT_TIME);
             let item = Item {
-                flags,
+                flags: if fails { flags | ItemFlags::REPORT_TIME_FAIL } else { flags },
                 detailed: true,
                 xname,
                 direction: Direction::Received,

@@ -128,7 +128,7 @@ pub(crate) fn item_flags(
     let time_differs = if keeps_time(entry, options) {
         !same_time(options.modify_window, stat.mtime, mtime(entry))
     } else {
-        changed && !change.contains(ItemFlags::XNAME_FOLLOWS)
+        changed
     };
     report(time_differs, ItemFlags::REPORT_TIME);
     if let Some(atime) = entry.atime().filter(|_| options.atimes > 0) {

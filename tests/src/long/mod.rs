@@ -92,6 +92,9 @@ fn sorted_lines(bytes: &BString) -> Vec<BString> {
 fn interrupted(dice: &mut Dice) {
     let (source, destination) = worlds(dice);
     let choice = Choice::resumable(dice);
+    // Names of one file that are updated in place change together, in the order they come.
+    let in_place = choice.words.iter().any(|word| word == "--inplace");
+    let destination = if in_place { World::default() } else { destination };
     let (client, server) =
         *dice.pick(&[(Side::Ours, Side::C), (Side::Ours, Side::Ours), (Side::C, Side::Ours)]);
     let pull = Pull::new(source.tree())
