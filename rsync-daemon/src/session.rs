@@ -211,7 +211,7 @@ fn prepare(
             return told("ERROR: --remove-sent-files cannot be used with a read-only module");
         }
     }
-    if let Some(option) = options.unsupported(false).first() {
+    if let Some(option) = options.unsupported(true, false).first() {
         let text = format!("rsync: The server is configured to refuse {option}");
         return Err(Refused::Told(text, ExitCode::UNSUPPORTED, Goodbye::Announced));
     }

@@ -23,9 +23,9 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
         Endpoints::Pull { .. } => Role::EarlyReceiver,
         Endpoints::Push { .. } | Endpoints::Local { .. } => Role::Sender,
     };
-    if let Some(option) =
-        options.unsupported(role == Role::EarlyReceiver || matches!(found, Endpoints::Local { .. })).first()
-    {
+    let is_local = matches!(found, Endpoints::Local { .. });
+    let receives = role == Role::EarlyReceiver || is_local;
+    if let Some(option) = options.unsupported(!receives || is_local, receives).first() {
         return reject(&OptionError::Unsupported(format!("{option} is not supported yet")), role);
     }
     let log = options.log_file.as_ref().map(open_log);

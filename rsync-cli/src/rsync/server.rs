@@ -116,7 +116,7 @@ fn streams() -> Result<Connection, ServerError> {
 fn session(mut connection: Connection, request: Request) -> Result<ExitCode, ServerError> {
     let Request { options, operands, .. } = request;
     let role = if options.sender { Role::Sender } else { Role::EarlyReceiver };
-    if let Some(option) = options.unsupported(!options.sender).first() {
+    if let Some(option) = options.unsupported(options.sender, !options.sender).first() {
         return Err(ServerError::Unsupported { option });
     }
     let Some((dir, paths)) = operands.split_first() else {

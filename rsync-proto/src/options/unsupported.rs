@@ -4,11 +4,11 @@ use super::choice::{Batch, SuperUser};
 use super::model::TransferOptions;
 
 impl TransferOptions {
-    /// The options in use that have no effect yet on a side that receives (or sends), as typed; a
+    /// The options in use that have no effect yet on a side that sends, receives or does both, as typed; a
     /// program refuses them with [`ExitCode::UNSUPPORTED`](crate::exit::ExitCode::UNSUPPORTED) rather
     /// than ignore them.
     #[must_use]
-    pub fn unsupported(&self, receiving: bool) -> Vec<&'static str> {
+    pub fn unsupported(&self, sends: bool, receives: bool) -> Vec<&'static str> {
         let batch = match self.batch {
             Some(Batch::Write(_)) => Some("--write-batch"),
             Some(Batch::OnlyWrite(_)) if !self.server => Some("--only-write-batch"),
@@ -23,7 +23,8 @@ impl TransferOptions {
             named(self.munge_links == Some(true), "--munge-links"),
             named(self.super_user == SuperUser::Fake, "--fake-super"),
             named(!self.server && self.stop_at.is_some(), "--stop-at"),
-            named(receiving && self.write_devices, "--write-devices"),
+            named(receives && self.write_devices, "--write-devices"),
+            named(sends && self.copy_devices, "--copy-devices"),
         ]
         .into_iter()
         .flatten()
@@ -38,12 +39,14 @@ mod tests {
 
     #[test]
     fn options_without_effect_are_named() {
-        assert!(TransferOptions::archive().unsupported(true).is_empty());
+        assert!(TransferOptions::archive().unsupported(true, true).is_empty());
         let options = TransferOptions {
             iconv: Some(Iconv { local: ".".into(), remote: None }),
             batch: Some(Batch::Write("b".into())),
+            copy_devices: true,
             ..TransferOptions::default()
         };
-        assert_eq!(options.unsupported(true), ["--write-batch", "--iconv"]);
+        assert_eq!(options.unsupported(false, true), ["--write-batch", "--iconv"]);
+        assert_eq!(options.unsupported(true, false), ["--write-batch", "--iconv", "--copy-devices"]);
     }
 }
