@@ -13,7 +13,7 @@ use rsync_e2e::tree::Tree;
 use rsync_e2e::work::Work;
 
 /// What this version refuses with exit code 4, and says so.
-const NOT_YET: &[&str] = &["typ-10", "typ-11", "typ-12", "typ-29"];
+const NOT_YET: &[&str] = &["typ-29", "typ-30"];
 
 /// Scenarios that end differently or print something else.
 const DIFFERENT: &[(&str, &str)] = &[
@@ -30,7 +30,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("mod-14", "the C rsync refuses a temporary directory with dots; this one need not"),
     ("mod-45", "the C rsync refuses a backup directory with dots; this one need not"),
     ("hl-33", "a postponed hard link is transferred when the last one cannot be; the C rsync forgets it"),
-    ("typ-30", "devices are not read"),
+    ("typ-10", "times are set on the directory that a kept link leads to, not on the link"),
 ];
 
 fn problem(scenario: &Scenario) -> Option<String> {
