@@ -38,6 +38,9 @@ pub use meta::{SystemOwners, mode_change};
 pub use operator_files::OperatorFiles;
 pub use outgoing::Outgoing;
 pub use receive::{ReceiveReport, ReceiveSetup, receive};
+/// TLS, as the methods of a link take it: connections of clients and servers are made with this crate.
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use send::{Agreed, ListWire, Lists, ScannedLists, SendReport, SendSetup, send};
 pub use session::{Counters, ErrorState, Session};
 pub use socket_options::SocketOption;

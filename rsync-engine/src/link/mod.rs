@@ -4,6 +4,9 @@
 //! activity clock, so that a side which only writes does not time out while the peer accepts data
 //! (spec 02 §3.1). Who writes says what counts: our own keep-alives do not prove that the peer lives.
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -43,6 +46,8 @@ struct Shared {
     /// The I/O timeout in milliseconds, 0 for none.
     timeout: AtomicU64,
     aborted: AtomicBool,
+    /// The last bytes are written if the peer takes them at once.
+    parting: AtomicBool,
     wake: OwnedFd,
 }
 
@@ -58,6 +63,7 @@ impl LinkControl {
                 last_activity: AtomicU64::new(0),
                 timeout: AtomicU64::new(0),
                 aborted: AtomicBool::new(false),
+                parting: AtomicBool::new(false),
                 wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             }),
         })
@@ -75,6 +81,12 @@ impl LinkControl {
     #[must_use]
     pub fn is_aborted(&self) -> bool {
         self.shared.aborted.load(Ordering::SeqCst)
+    }
+
+    /// From now on a write that the peer does not take at once fails.
+    #[cfg(feature = "tls")]
+    fn part(&self) {
+        self.shared.parting.store(true, Ordering::SeqCst);
     }
 
     /// Whether both control one link.
@@ -120,6 +132,9 @@ impl LinkControl {
         loop {
             if self.is_aborted() {
                 return Err(aborted());
+            }
+            if events == PollFlags::OUT && self.shared.parting.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
             let left = self.time_left();
             if left.is_some_and(|left| left.is_zero()) {
