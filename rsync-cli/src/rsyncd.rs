@@ -1,5 +1,6 @@
 //! The `rsyncd` command: serves modules, read-only.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
@@ -8,7 +9,7 @@ use bstr::BString;
 use clap::Parser;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rsync_daemon::{Daemon, DaemonError, LogTarget, run_worker};
+use rsync_daemon::{Config, Daemon, DaemonError, LogTarget, rsyncd_conf_manual, run_worker};
 use rsync_proto::text::Zone;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,12 +35,24 @@ struct Arguments {
     /// Stay in the foreground, and log to standard error unless a log file is named.
     #[arg(long)]
     no_detach: bool,
+    /// Tell everything that is wrong with the configuration, and the values in effect; serve nobody.
+    #[arg(long)]
+    check_config: bool,
+    /// Write a manual page.
+    #[arg(long, hide = true, value_name = "PAGE")]
+    print_manual: Option<Manual>,
     /// This is the process in the background.
     #[arg(long, hide = true)]
     detached: bool,
     /// This is a worker process of a daemon.
     #[arg(long, hide = true)]
     worker: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Manual {
+    #[value(name = "rsyncd.conf")]
+    Configuration,
 }
 
 /// This program, even if its file was replaced.
@@ -68,6 +81,12 @@ fn main() -> ExitCode {
         eprintln!("--dparam value is missing an '=': {text}");
         return ExitCode::from(1);
     }
+    if let Some(Manual::Configuration) = arguments.print_manual {
+        return print(&rsyncd_conf_manual());
+    }
+    if arguments.check_config {
+        return check(&arguments);
+    }
     if !arguments.no_detach && !arguments.detached {
         return detach();
     }
@@ -90,6 +109,25 @@ fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// Writes to standard output.
+fn print(text: &str) -> ExitCode {
+    // Whoever does not read on has read enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Tells what is wrong with the configuration on standard error, and what is in effect.
+#[expect(clippy::print_stderr, reason = "this is a command")]
+fn check(arguments: &Arguments) -> ExitCode {
+    let overrides: Vec<BString> = arguments.dparam.iter().map(|text| text.as_str().into()).collect();
+    let report = Config::check(&arguments.config, &overrides);
+    for finding in &report.findings {
+        eprintln!("{finding}");
+    }
+    print(&report.effective());
+    if report.has_errors() { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
 /// Starts the same command in the background.

@@ -78,12 +78,20 @@ pub(crate) fn check(auth_users: &[u8], secrets: &Secrets<'_>, answer: &Answer<'_
         return Err("denied by rule".into());
     }
     let group = group.filter(|_| rule.name.starts_with(b"@"));
-    let path = secrets.file.ok_or("no secrets file")?;
-    let file = open_trusted(path).map_err(|_| "no secrets file")?;
-    if secrets.strict_modes {
+    let file = open_secrets(secrets.file, secrets.strict_modes)?;
+    check_secret(BufReader::new(file), group.as_deref(), answer)
+}
+
+/// Opens a secrets file, if it is one to rely on.
+///
+/// # Errors
+/// Why it is not, for the log.
+pub(crate) fn open_secrets(path: Option<&Path>, strict_modes: bool) -> Result<File, String> {
+    let file = open_trusted(path.ok_or("no secrets file")?).map_err(|_| "no secrets file")?;
+    if strict_modes {
         check_mode(&file)?;
     }
-    check_secret(BufReader::new(file), group.as_deref(), answer)
+    Ok(file)
 }
 
 fn check_mode(file: &File) -> Result<(), String> {

@@ -158,7 +158,7 @@ impl DaemonBuilder {
         });
         let log = Log::new(target, self.zone.0)?;
         for note in &config.notes {
-            log.warning(note);
+            log.warning(&note.text);
         }
         let configured = u16::try_from(globals.port).ok().filter(|&port| port != 0);
         let port = self.port.or(configured).unwrap_or(DEFAULT_PORT);

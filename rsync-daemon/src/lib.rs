@@ -30,7 +30,10 @@ mod visit;
 mod voice;
 mod worker;
 
-pub use config::{Config, ConfigError, ExpansionOverflow, GlobalSettings, Module, ModuleSettings};
+pub use config::{
+    Config, ConfigError, ConfigReport, ExpansionOverflow, Finding, GlobalSettings, Gravity, Module,
+    ModuleSettings, Place, rsyncd_conf_manual,
+};
 pub use daemon::{Daemon, DaemonBuilder, DaemonError};
 pub use listen::ListenError;
 pub use log::LogTarget;

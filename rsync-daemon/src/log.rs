@@ -199,33 +199,44 @@ fn syslog_date(now: i64, zone: &dyn Zone) -> String {
     format!("{} {day:>2} {time}", MONTHS[(month - 1) % 12])
 }
 
+/// Names of the system log's facilities; nothing means the daemon's.
+static FACILITIES: [(&str, u32); 22] = [
+    ("kern", 0),
+    ("user", 1),
+    ("mail", 2),
+    ("daemon", 3),
+    ("auth", 4),
+    ("security", 4),
+    ("syslog", 5),
+    ("lpr", 6),
+    ("news", 7),
+    ("uucp", 8),
+    ("cron", 9),
+    ("authpriv", 10),
+    ("ftp", 11),
+    ("local0", 16),
+    ("local1", 17),
+    ("local2", 18),
+    ("local3", 19),
+    ("local4", 20),
+    ("local5", 21),
+    ("local6", 22),
+    ("local7", 23),
+    ("", 3),
+];
+
+fn facility(name: &BStr) -> Option<u32> {
+    let found = FACILITIES.iter().find(|known| known.0.as_bytes().eq_ignore_ascii_case(name));
+    found.map(|known| known.1)
+}
+
+/// Whether the system log has a facility of this name.
+pub(crate) fn is_facility(name: &BStr) -> bool {
+    facility(name).is_some()
+}
+
 fn facility_code(name: &BStr) -> u32 {
-    const NAMES: [(&str, u32); 22] = [
-        ("kern", 0),
-        ("user", 1),
-        ("mail", 2),
-        ("daemon", 3),
-        ("auth", 4),
-        ("security", 4),
-        ("syslog", 5),
-        ("lpr", 6),
-        ("news", 7),
-        ("uucp", 8),
-        ("cron", 9),
-        ("authpriv", 10),
-        ("ftp", 11),
-        ("local0", 16),
-        ("local1", 17),
-        ("local2", 18),
-        ("local3", 19),
-        ("local4", 20),
-        ("local5", 21),
-        ("local6", 22),
-        ("local7", 23),
-        ("", 3),
-    ];
-    let found = NAMES.iter().find(|known| known.0.as_bytes().eq_ignore_ascii_case(name));
-    found.map_or(3, |known| known.1)
+    facility(name).unwrap_or(3)
 }
 
 #[cfg(test)]

@@ -444,7 +444,7 @@ fn address_bytes(address: IpAddr) -> [u8; 16] {
     }
 }
 
-fn environment(name: &str) -> Option<BString> {
+pub(crate) fn environment(name: &str) -> Option<BString> {
     std::env::var_os(name).map(|value| std::os::unix::ffi::OsStringExt::into_vec(value).into())
 }
 

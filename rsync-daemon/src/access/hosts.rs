@@ -60,6 +60,22 @@ impl HostLists<'_> {
     }
 }
 
+/// Terms of a list that look like addresses and are none: they match nobody.
+pub(crate) fn misspelt_hosts(list: &str) -> Vec<String> {
+    let looks_like_address = |token: &str| {
+        let address = token.split('/').next().unwrap_or_default();
+        address.contains(':') || (!address.is_empty() && !is_host_name(address))
+    };
+    let mut tokens = tokens(list);
+    tokens.retain(|token| {
+        !token.starts_with('@')
+            && !token.contains(['*', '?', '['])
+            && looks_like_address(token)
+            && AddressPattern::parse(token).is_none()
+    });
+    tokens
+}
+
 fn tokens(list: &str) -> Vec<String> {
     list.split([' ', ',', '\t']).filter(|token| !token.is_empty()).map(str::to_ascii_lowercase).collect()
 }

@@ -3,5 +3,5 @@
 mod hosts;
 mod names;
 
-pub(crate) use hosts::HostLists;
+pub(crate) use hosts::{HostLists, misspelt_hosts};
 pub(crate) use names::{HostName, Resolver};

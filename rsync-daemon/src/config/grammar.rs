@@ -20,14 +20,23 @@ pub(super) enum Item {
 #[error("{0}")]
 pub(super) struct GrammarError(pub(super) String);
 
-/// Reads the items of a file.
-pub(super) fn items(text: &[u8]) -> Result<Vec<Item>, GrammarError> {
+/// Reads the items of a file, each with the number of its first line. After a mistake it goes on with the
+/// next line, so that all mistakes are found.
+pub(super) fn items(text: &[u8]) -> Vec<(usize, Result<Item, GrammarError>)> {
     let mut reader = Reader { rest: text };
     let mut items = Vec::new();
-    while let Some(item) = reader.item()? {
-        items.push(item);
+    let (mut line, mut counted) = (1, 0);
+    loop {
+        reader.skip_blanks();
+        let start = text.len() - reader.rest.len();
+        line += text[counted..start].iter().filter(|&&byte| byte == b'\n').count();
+        counted = start;
+        match reader.item() {
+            Ok(None) => return items,
+            Ok(Some(item)) => items.push((line, Ok(item))),
+            Err(error) => items.push((line, Err(error))),
+        }
     }
-    Ok(items)
 }
 
 /// Names of parameters and sections are compared without case and white space.
@@ -58,23 +67,29 @@ fn trimmed(text: &[u8]) -> &[u8] {
 }
 
 impl Reader<'_> {
-    fn item(&mut self) -> Result<Option<Item>, GrammarError> {
-        loop {
-            let Some((&first, rest)) = self.rest.split_first() else { return Ok(None) };
+    fn skip_blanks(&mut self) {
+        while let Some((&first, rest)) = self.rest.split_first() {
             match first {
                 b'\n' | 0 | b'\\' => self.rest = rest,
-                _ if is_space(&first) => self.rest = rest,
                 b';' | b'#' => self.skip_line(),
-                b'[' => {
-                    self.rest = rest;
-                    return self.section().map(Some);
-                }
-                b'&' => {
-                    self.rest = rest;
-                    return Ok(Some(self.directive()));
-                }
-                _ => return self.parameter().map(Some),
+                _ if is_space(&first) => self.rest = rest,
+                _ => return,
             }
+        }
+    }
+
+    fn item(&mut self) -> Result<Option<Item>, GrammarError> {
+        let Some((&first, rest)) = self.rest.split_first() else { return Ok(None) };
+        match first {
+            b'[' => {
+                self.rest = rest;
+                self.section().map(Some)
+            }
+            b'&' => {
+                self.rest = rest;
+                Ok(Some(self.directive()))
+            }
+            _ => self.parameter().map(Some),
         }
     }
 
@@ -157,6 +172,7 @@ impl Reader<'_> {
                 Ok(Item::Ignored(format!("params.c:Parameter() - Unexpected end-of-file at: {shown}")))
             }
             End::Found if name.is_empty() => {
+                self.skip_line();
                 Err(GrammarError("params.c:Parameter() - Invalid parameter name in config file.".into()))
             }
             End::Found => Ok(Item::Parameter(name.into(), self.value())),
@@ -171,6 +187,18 @@ mod tests {
 
     fn parameter(name: &str, value: &str) -> Item {
         Item::Parameter(name.into(), value.into())
+    }
+
+    fn read(text: &str) -> Vec<Item> {
+        items(text.as_bytes()).into_iter().map(|(_, item)| item.expect("an item")).collect()
+    }
+
+    #[test]
+    fn every_item_knows_its_line_and_reading_goes_on_after_mistakes() {
+        let text = "# c\n\na = 1\\\n2\n= x\n[m\n b=3\n[n] c=4\nd";
+        let lines: Vec<_> =
+            items(text.as_bytes()).into_iter().map(|(line, item)| (line, item.is_ok())).collect();
+        assert_eq!(lines, [(3, true), (5, false), (6, false), (7, true), (8, true), (9, true)]);
     }
 
     #[test]
@@ -208,7 +236,7 @@ mod tests {
                 ],
             ),
         ] {
-            assert_eq!(items(text.as_bytes()), Ok(expected), "{text:?}");
+            assert_eq!(read(text), expected, "{text:?}");
         }
     }
 
@@ -221,7 +249,9 @@ mod tests {
             ("[a/b]", "Warning: invalid section name in configuration file: a/b"),
             ("= x", "params.c:Parameter() - Invalid parameter name in config file."),
         ] {
-            assert_eq!(items(text.as_bytes()).map_err(|error| error.0), Err(expected.to_owned()), "{text:?}");
+            let first = items(text.as_bytes()).into_iter().next();
+            let expected = Err(GrammarError(expected.to_owned()));
+            assert_eq!(first, Some((1, expected)), "{text:?}");
         }
     }
 
@@ -238,7 +268,7 @@ mod tests {
 
         #[test]
         fn plain_parameters_are_read_back(name in "[a-z][a-z ]{0,8}[a-z]", value in "[a-z/.0-9=#]{0,20}") {
-            prop_assert_eq!(items(format!("{name} = {value}\n").as_bytes()), Ok(vec![parameter(&name, &value)]));
+            prop_assert_eq!(read(&format!("{name} = {value}\n")), vec![parameter(&name, &value)]);
         }
     }
 }

@@ -1,18 +1,43 @@
 //! From files to a [`Config`]: scopes, directives, fall-backs (spec 09 §2).
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bstr::{BString, ByteSlice};
 
 use super::grammar::{Item, folded, items};
-use super::parameters::{GLOBAL_ROWS, GlobalSettings, Kind, MODULE_ROWS, ModuleSettings, Problem, find};
-use super::{Config, ConfigError, Module, Sources};
+use super::parameters::{GlobalSettings, Kind, ModuleSettings, Problem};
+use super::rows::{GLOBAL_ROWS, MODULE_ROWS, find};
+use super::{Config, ConfigError, Finding, Gravity, Module, Place, Sources};
 
 /// Most files that include each other.
 const DEPTH_LIMIT: usize = 32;
 
+/// What reading came to.
+pub(super) struct Loaded {
+    pub(super) config: Config,
+    /// Everything that makes it useless, in the order of the files.
+    pub(super) errors: Vec<ConfigError>,
+    /// Where each parameter was assigned last.
+    pub(super) places: Places,
+}
+
+/// Where parameters were assigned: by section (`None` is global scope) and folded name. The empty name
+/// is the section's own place.
+#[derive(Default)]
+pub(super) struct Places(HashMap<(Option<usize>, Vec<u8>), Place>);
+
+impl Places {
+    /// The place of a module's parameter, of its global default, or of the module.
+    pub(super) fn of(&self, module: Option<usize>, name: &str) -> Option<Place> {
+        let name = folded(name.as_bytes());
+        let found = self.0.get(&(module, name.clone())).or_else(|| self.0.get(&(None, name)));
+        found.or_else(|| self.0.get(&(module, Vec::new()))).cloned()
+    }
+}
+
 /// Reads `path` and all it includes; `overrides` are `NAME=VALUE` assignments of the command line.
-pub(super) fn load(path: &Path, overrides: &[BString], sources: &dyn Sources) -> Result<Config, ConfigError> {
+pub(super) fn load(path: &Path, overrides: &[BString], sources: &dyn Sources) -> Loaded {
     let mut loader = Loader {
         sources,
         overrides,
@@ -21,11 +46,14 @@ pub(super) fn load(path: &Path, overrides: &[BString], sources: &dyn Sources) ->
         modules: Vec::new(),
         current: None,
         notes: Vec::new(),
+        errors: Vec::new(),
+        place: Place::CommandLine,
+        places: Places::default(),
         in_first_globals: true,
     };
-    loader.file(path, 0)?;
-    loader.end_first_globals()?;
-    Ok(loader.finish())
+    loader.file(path, 0);
+    loader.end_first_globals();
+    loader.finish()
 }
 
 struct Loader<'a> {
@@ -36,41 +64,55 @@ struct Loader<'a> {
     modules: Vec<Module>,
     /// Index of the module whose section this is; `None` in global scope.
     current: Option<usize>,
-    notes: Vec<String>,
+    notes: Vec<Finding>,
+    errors: Vec<ConfigError>,
+    /// Where we are.
+    place: Place,
+    places: Places,
     in_first_globals: bool,
 }
 
 impl Loader<'_> {
-    fn file(&mut self, path: &Path, depth: usize) -> Result<(), ConfigError> {
+    fn file(&mut self, path: &Path, depth: usize) {
         if depth > DEPTH_LIMIT {
-            return Err(ConfigError::TooDeep { path: path.into(), limit: DEPTH_LIMIT });
+            return self.errors.push(ConfigError::TooDeep { path: path.into(), limit: DEPTH_LIMIT });
         }
-        let text = self
-            .sources
-            .read(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
-        let items =
-            items(&text).map_err(|error| ConfigError::Grammar { path: path.into(), text: error.0 })?;
-        for item in items {
+        let text = match self.sources.read(path) {
+            Ok(text) => text,
+            Err(source) => {
+                return self.errors.push(ConfigError::Unreadable { path: path.into(), source });
+            }
+        };
+        for (line, item) in items(&text) {
+            self.place = Place::Line(path.into(), line);
             match item {
-                Item::Section(name) => self.section(name)?,
-                Item::Parameter(name, value) => self.parameter(&name, &value)?,
-                Item::Directive(name, value) => self.directive(path, &name, &value, depth)?,
-                Item::Ignored(note) => self.notes.push(note),
+                Ok(Item::Section(name)) => self.section(name),
+                Ok(Item::Parameter(name, value)) => self.parameter(&name, &value),
+                Ok(Item::Directive(name, value)) => self.directive(&name, &value, depth),
+                Ok(Item::Ignored(note)) => self.note(note),
+                Err(error) => self.malformed(error.0),
             }
         }
-        Ok(())
     }
 
-    fn section(&mut self, name: BString) -> Result<(), ConfigError> {
+    fn malformed(&mut self, text: String) {
+        self.errors.push(ConfigError::Grammar { place: self.place.clone(), text });
+    }
+
+    fn note(&mut self, text: String) {
+        self.notes.push(Finding { place: Some(self.place.clone()), gravity: Gravity::Warning, text });
+    }
+
+    fn section(&mut self, name: BString) {
         if folded(&name) == b"global" {
             self.current = None;
-            return Ok(());
+            return;
         }
-        self.end_first_globals()?;
+        self.end_first_globals();
         let known = self.modules.iter().position(|module| folded(&module.section) == folded(&name));
         self.current = Some(known.unwrap_or(self.modules.len()));
         if known.is_none() {
+            self.places.0.insert((self.current, Vec::new()), self.place.clone());
             let mut settings = self.defaults.clone();
             for row in MODULE_ROWS {
                 if let Kind::Text(field) | Kind::Path(field) = row.kind {
@@ -79,89 +121,82 @@ impl Loader<'_> {
             }
             self.modules.push(Module { section: name.clone(), name, settings });
         }
-        Ok(())
     }
 
     /// The command line's assignments count as the end of the first global section.
-    fn end_first_globals(&mut self) -> Result<(), ConfigError> {
-        if std::mem::take(&mut self.in_first_globals) {
-            for text in self.overrides {
-                let (name, value) = text.split_once_str("=").unwrap_or((text.as_slice(), b""));
-                if find(GLOBAL_ROWS, name).is_none() && find(MODULE_ROWS, name).is_none() {
-                    return Err(ConfigError::UnknownOverride { name: name.into() });
-                }
-                self.parameter(name, value.trim_start())?;
+    fn end_first_globals(&mut self) {
+        if !std::mem::take(&mut self.in_first_globals) {
+            return;
+        }
+        let here = std::mem::replace(&mut self.place, Place::CommandLine);
+        for text in self.overrides {
+            let (name, value) = text.split_once_str("=").unwrap_or((text.as_slice(), b""));
+            if find(GLOBAL_ROWS, name).is_none() && find(MODULE_ROWS, name).is_none() {
+                self.errors.push(ConfigError::UnknownOverride { name: name.into() });
+            } else {
+                self.parameter(name, value.trim_start());
             }
         }
-        Ok(())
+        self.place = here;
     }
 
-    fn parameter(&mut self, name: &[u8], value: &[u8]) -> Result<(), ConfigError> {
+    fn parameter(&mut self, name: &[u8], value: &[u8]) {
         let shown = name.as_bstr();
-        let assigned = if let Some(row) = find(MODULE_ROWS, name) {
+        let (assigned, main_name) = if let Some(row) = find(MODULE_ROWS, name) {
             let settings = match self.current {
                 Some(index) => &mut self.modules[index].settings,
                 None => &mut self.defaults,
             };
-            row.assign(settings, value)
+            (row.assign(settings, value), row.names[0])
         } else if let Some(row) = find(GLOBAL_ROWS, name) {
             if self.current.is_some() {
-                self.notes.push(format!("Global parameter {shown} found in module section!"));
-                return Ok(());
+                return self.note(format!("Global parameter {shown} found in module section!"));
             }
-            row.assign(&mut self.globals, value)
+            (row.assign(&mut self.globals, value), row.names[0])
         } else {
             if !name.starts_with(b"-") {
-                self.notes.push(format!("Unknown Parameter encountered: \"{shown}\""));
+                self.note(format!("Unknown Parameter encountered: \"{shown}\""));
             }
-            self.notes.push(format!("IGNORING unknown parameter \"{shown}\""));
-            return Ok(());
+            return self.note(format!("IGNORING unknown parameter \"{shown}\""));
         };
+        self.places.0.insert((self.current, folded(main_name.as_bytes())), self.place.clone());
         match assigned {
-            Ok(()) => Ok(()),
-            Err(Problem::Bad(note)) => {
-                self.notes.push(note);
-                Ok(())
+            Ok(()) => {}
+            Err(Problem::Bad(note)) => self.note(note),
+            Err(Problem::Unsupported(name)) => {
+                let module =
+                    self.current.map_or_else(|| "global".into(), |index| self.modules[index].name.clone());
+                self.errors.push(ConfigError::Unsupported { place: self.place.clone(), name, module });
             }
-            Err(Problem::Unsupported(name)) => Err(ConfigError::Unsupported {
-                name,
-                module: self
-                    .current
-                    .map_or_else(|| "global".into(), |index| self.modules[index].name.clone()),
-            }),
         }
     }
 
-    fn directive(&mut self, from: &Path, name: &[u8], value: &[u8], depth: usize) -> Result<(), ConfigError> {
+    fn directive(&mut self, name: &[u8], value: &[u8], depth: usize) {
         let target = PathBuf::from(value.to_os_str_lossy().into_owned());
         let (is_include, extension) = match name.to_ascii_lowercase().as_slice() {
             b"include" => (true, "conf"),
             b"merge" => (false, "inc"),
-            _ => {
-                let text = format!("Unknown directive: &{}.", name.as_bstr());
-                return Err(ConfigError::Grammar { path: from.into(), text });
-            }
+            _ => return self.malformed(format!("Unknown directive: &{}.", name.as_bstr())),
         };
-        let files = self
-            .sources
-            .expand_directory(&target, extension)
-            .map_err(|source| ConfigError::Unreadable { path: target, source })?;
+        let files = match self.sources.expand_directory(&target, extension) {
+            Ok(files) => files,
+            Err(source) => return self.errors.push(ConfigError::Unreadable { path: target, source }),
+        };
         for file in files {
             if is_include {
                 let defaults = (self.globals.clone(), self.defaults.clone());
                 self.current = None;
-                self.file(&file, depth + 1)?;
+                self.file(&file, depth + 1);
                 self.current = None;
                 (self.globals, self.defaults) = defaults;
             } else {
-                self.file(&file, depth + 1)?;
+                self.file(&file, depth + 1);
             }
         }
-        Ok(())
     }
 
-    fn finish(mut self) -> Config {
-        for module in &mut self.modules {
+    fn finish(mut self) -> Loaded {
+        for (index, module) in self.modules.iter_mut().enumerate() {
             for row in MODULE_ROWS {
                 if let Kind::Text(field) | Kind::Path(field) = row.kind {
                     let unset = field(&mut module.settings);
@@ -174,13 +209,22 @@ impl Loader<'_> {
                 module.name.clone_from(name);
             }
             if !module.settings.read_only {
-                let note = format!(
-                    "module {}: this daemon never writes, \"read only = no\" is ignored",
-                    module.name
-                );
-                self.notes.push(note);
+                self.notes.push(Finding {
+                    place: self.places.of(Some(index), "read only"),
+                    gravity: Gravity::Warning,
+                    text: format!(
+                        "module {}: this daemon never writes, \"read only = no\" is ignored",
+                        module.name
+                    ),
+                });
             }
         }
-        Config { globals: self.globals, defaults: self.defaults, modules: self.modules, notes: self.notes }
+        let config = Config {
+            globals: self.globals,
+            defaults: self.defaults,
+            modules: self.modules,
+            notes: self.notes,
+        };
+        Loaded { config, errors: self.errors, places: self.places }
     }
 }

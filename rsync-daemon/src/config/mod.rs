@@ -1,9 +1,13 @@
 //! `rsyncd.conf` (spec 09 §2, §3).
 
+mod check;
 mod expand;
+mod finding;
 mod grammar;
 mod load;
+mod manual;
 mod parameters;
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -13,8 +17,11 @@ use std::path::{Path, PathBuf};
 
 use bstr::BString;
 
+pub use check::ConfigReport;
 pub use expand::ExpansionOverflow;
 pub(crate) use expand::expand;
+pub use finding::{Finding, Gravity, Place};
+pub use manual::rsyncd_conf_manual;
 pub use parameters::{GlobalSettings, ModuleSettings};
 
 /// A daemon's configuration.
@@ -26,8 +33,8 @@ pub struct Config {
     pub defaults: ModuleSettings,
     /// The modules, in the order of their first sections.
     pub modules: Vec<Module>,
-    /// Lines for the log.
-    pub notes: Vec<String>,
+    /// What was ignored; the texts are lines for the log.
+    pub notes: Vec<Finding>,
 }
 
 /// A module.
@@ -63,10 +70,10 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// A file is malformed.
-    #[error("{}: {text}", path.display())]
+    #[error("{place}: {text}")]
     Grammar {
-        /// The file.
-        path: PathBuf,
+        /// Where.
+        place: Place,
         /// The C daemon's text.
         text: String,
     },
@@ -79,8 +86,10 @@ pub enum ConfigError {
         limit: usize,
     },
     /// A parameter asks for what this daemon does not do.
-    #[error("parameter \"{name}\" in section [{module}] is not supported by this daemon")]
+    #[error("{place}: parameter \"{name}\" in section [{module}] is not supported by this daemon")]
     Unsupported {
+        /// Where.
+        place: Place,
         /// The parameter.
         name: &'static str,
         /// The section.
@@ -101,7 +110,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] for the first thing that makes it useless.
     pub fn load(path: &Path, overrides: &[BString]) -> Result<Self, ConfigError> {
-        load::load(path, overrides, &Disk)
+        let loaded = load::load(path, overrides, &Disk);
+        loaded.errors.into_iter().next().map_or(Ok(loaded.config), Err)
+    }
+
+    /// Reads like [`Config::load`], finds everything that is wrong, also with what the parameters name on
+    /// this system, and answers it with the parameters in effect.
+    #[must_use]
+    pub fn check(path: &Path, overrides: &[BString]) -> ConfigReport {
+        check::check(load::load(path, overrides, &Disk))
     }
 
     /// The module a client asks for, by its exact name; the last of several.

@@ -1,8 +1,6 @@
-//! The parameters of `rsyncd.conf`: one row each, with their defaults (spec 09 §3).
+//! The parameters of `rsyncd.conf`: their fields, defaults and types (spec 09 §3).
 
 use bstr::{BString, ByteSlice};
-
-use super::grammar::folded;
 
 /// Parameters of the whole daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -174,81 +172,10 @@ pub(super) enum Kind<T: 'static> {
 /// A parameter.
 pub(super) struct Row<T: 'static> {
     /// As the manual spells it, then its synonyms.
-    names: &'static [&'static str],
+    pub(super) names: &'static [&'static str],
     pub(super) kind: Kind<T>,
-}
-
-/// A row for each parameter of the whole daemon.
-pub(super) static GLOBAL_ROWS: &[Row<GlobalSettings>] = &[
-    Row { names: &["address", "bind address"], kind: Kind::Text(|s| &mut s.address) },
-    Row { names: &["port", "rsync port"], kind: Kind::Integer(|s| &mut s.port) },
-    Row { names: &["listen backlog"], kind: Kind::Integer(|s| &mut s.listen_backlog) },
-    Row { names: &["socket options"], kind: Kind::Text(|s| &mut s.socket_options) },
-    Row { names: &["pid file"], kind: Kind::Text(|s| &mut s.pid_file) },
-    Row { names: &["motd file"], kind: Kind::Text(|s| &mut s.motd_file) },
-    Row { names: &["daemon chroot"], kind: Kind::Unsupported },
-    Row { names: &["daemon uid"], kind: Kind::Unsupported },
-    Row { names: &["daemon gid"], kind: Kind::Unsupported },
-    Row { names: &["proxy protocol"], kind: Kind::Bool(|s| &mut s.proxy_protocol) },
-    Row { names: &["proxy protocol hosts"], kind: Kind::Text(|s| &mut s.proxy_protocol_hosts) },
-];
-
-/// A row for each parameter of a module.
-pub(super) static MODULE_ROWS: &[Row<ModuleSettings>] = &[
-    Row { names: &["path"], kind: Kind::Path(|s| &mut s.path) },
-    Row { names: &["comment"], kind: Kind::Text(|s| &mut s.comment) },
-    Row { names: &["name"], kind: Kind::Text(|s| &mut s.name) },
-    Row { names: &["use chroot"], kind: Kind::Bool3(|s| &mut s.use_chroot) },
-    Row { names: &["numeric ids"], kind: Kind::Bool3(|s| &mut s.numeric_ids) },
-    Row { names: &["munge symlinks"], kind: Kind::Bool3(|s| &mut s.munge_symlinks) },
-    Row { names: &["insecure links"], kind: Kind::Inert },
-    Row { names: &["open noatime"], kind: Kind::Bool3(|s| &mut s.open_noatime) },
-    Row { names: &["name converter"], kind: Kind::Unsupported },
-    Row { names: &["charset"], kind: Kind::Unsupported },
-    Row { names: &["max connections"], kind: Kind::Integer(|s| &mut s.max_connections) },
-    Row { names: &["lock file"], kind: Kind::DefaultedText(|s| &mut s.lock_file) },
-    Row { names: &["log file"], kind: Kind::Text(|s| &mut s.log_file) },
-    Row { names: &["syslog facility"], kind: Kind::DefaultedText(|s| &mut s.syslog_facility) },
-    Row { names: &["syslog tag"], kind: Kind::DefaultedText(|s| &mut s.syslog_tag) },
-    Row { names: &["max verbosity"], kind: Kind::Integer(|s| &mut s.max_verbosity) },
-    Row { names: &["read only"], kind: Kind::Bool(|s| &mut s.read_only) },
-    Row { names: &["write only"], kind: Kind::Bool(|s| &mut s.write_only) },
-    Row { names: &["list"], kind: Kind::Bool(|s| &mut s.list) },
-    Row { names: &["uid"], kind: Kind::Text(|s| &mut s.uid) },
-    Row { names: &["gid"], kind: Kind::Text(|s| &mut s.gid) },
-    Row { names: &["fake super"], kind: Kind::Unsupported },
-    Row { names: &["filter"], kind: Kind::Text(|s| &mut s.filter) },
-    Row { names: &["include from"], kind: Kind::Text(|s| &mut s.include_from) },
-    Row { names: &["include"], kind: Kind::Text(|s| &mut s.include) },
-    Row { names: &["exclude from"], kind: Kind::Text(|s| &mut s.exclude_from) },
-    Row { names: &["exclude"], kind: Kind::Text(|s| &mut s.exclude) },
-    Row { names: &["incoming chmod"], kind: Kind::Inert },
-    Row { names: &["outgoing chmod"], kind: Kind::Text(|s| &mut s.outgoing_chmod) },
-    Row { names: &["auth users"], kind: Kind::Text(|s| &mut s.auth_users) },
-    Row { names: &["secrets file"], kind: Kind::Text(|s| &mut s.secrets_file) },
-    Row { names: &["auth digest"], kind: Kind::Text(|s| &mut s.auth_digest) },
-    Row { names: &["strict modes"], kind: Kind::Bool(|s| &mut s.strict_modes) },
-    Row { names: &["hosts allow"], kind: Kind::Text(|s| &mut s.hosts_allow) },
-    Row { names: &["hosts deny"], kind: Kind::Text(|s| &mut s.hosts_deny) },
-    Row { names: &["reverse lookup"], kind: Kind::Bool(|s| &mut s.reverse_lookup) },
-    Row { names: &["forward lookup"], kind: Kind::Bool(|s| &mut s.forward_lookup) },
-    Row { names: &["ignore errors"], kind: Kind::Inert },
-    Row { names: &["ignore nonreadable"], kind: Kind::Bool(|s| &mut s.ignore_nonreadable) },
-    Row { names: &["transfer logging"], kind: Kind::Bool(|s| &mut s.transfer_logging) },
-    Row { names: &["log format"], kind: Kind::DefaultedText(|s| &mut s.log_format) },
-    Row { names: &["timeout"], kind: Kind::Integer(|s| &mut s.timeout) },
-    Row { names: &["refuse options"], kind: Kind::Text(|s| &mut s.refuse_options) },
-    Row { names: &["dont compress"], kind: Kind::DefaultedText(|s| &mut s.dont_compress) },
-    Row { names: &["early exec"], kind: Kind::Unsupported },
-    Row { names: &["pre-xfer exec"], kind: Kind::Unsupported },
-    Row { names: &["post-xfer exec"], kind: Kind::Unsupported },
-    Row { names: &["temp dir"], kind: Kind::Inert },
-];
-
-/// The row of a name, in any case and with any white space.
-pub(super) fn find<T>(rows: &'static [Row<T>], name: &[u8]) -> Option<&'static Row<T>> {
-    let name = folded(name);
-    rows.iter().find(|row| row.names.iter().any(|known| folded(known.as_bytes()) == name))
+    /// What the manual says; code is in back quotes.
+    pub(super) about: &'static str,
 }
 
 /// What assigning did not do.
@@ -292,6 +219,23 @@ impl<T> Row<T> {
     }
 }
 
+impl<T: Clone> Row<T> {
+    /// What the parameter is in `settings`, as a value of the file; `None` where it has no effect.
+    pub(super) fn value(&self, settings: &T) -> Option<BString> {
+        // The fields are reached through references that could change them.
+        let mut settings = settings.clone();
+        let yes_or_no = |value| if value { "yes" } else { "no" }.into();
+        Some(match self.kind {
+            Kind::Text(field) | Kind::Path(field) => field(&mut settings).clone().unwrap_or_default(),
+            Kind::DefaultedText(field) => field(&mut settings).clone(),
+            Kind::Bool(field) => yes_or_no(*field(&mut settings)),
+            Kind::Bool3(field) => field(&mut settings).map_or_else(|| "unset".into(), yes_or_no),
+            Kind::Integer(field) => field(&mut settings).to_string().into(),
+            Kind::Inert | Kind::Unsupported => return None,
+        })
+    }
+}
+
 fn boolean(value: &[u8]) -> Option<bool> {
     match value.to_ascii_lowercase().as_slice() {
         b"yes" | b"true" | b"1" => Some(true),
@@ -317,6 +261,7 @@ fn integer(value: &[u8]) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::rows::{MODULE_ROWS, find};
 
     fn assigned(name: &str, value: &str) -> Result<ModuleSettings, Problem> {
         let mut settings = ModuleSettings::default();

@@ -23,7 +23,8 @@ impl Sources for Memory {
 fn load(files: &[(&'static str, &'static str)], overrides: &[&str]) -> Result<Config, ConfigError> {
     let files = files.iter().map(|&(path, text)| (PathBuf::from(path), text)).collect();
     let overrides: Vec<BString> = overrides.iter().map(|&text| text.into()).collect();
-    load::load(Path::new("c"), &overrides, &Memory(files))
+    let loaded = load::load(Path::new("c"), &overrides, &Memory(files));
+    loaded.errors.into_iter().next().map_or(Ok(loaded.config), Err)
 }
 
 fn config(text: &'static str) -> Config {
@@ -94,8 +95,9 @@ fn the_command_line_overrides_the_first_globals() {
 #[test]
 fn strange_lines_are_noted_and_ignored() {
     let config = config("foo = 1\nlist = maybe\n[m]\nport = 1\nbroken\npath=/m\n");
+    let notes: Vec<_> = config.notes.iter().map(|note| note.text.as_str()).collect();
     assert_eq!(
-        config.notes,
+        notes,
         [
             "Unknown Parameter encountered: \"foo\"",
             "IGNORING unknown parameter \"foo\"",
@@ -111,8 +113,65 @@ fn unsupported_and_endless_configurations_are_errors() {
     let error = load(&[("c", "[m]\npre-xfer exec = /bin/true\n")], &[]).expect_err("refused");
     assert_eq!(
         error.to_string(),
-        "parameter \"pre-xfer exec\" in section [m] is not supported by this daemon"
+        "c:2: parameter \"pre-xfer exec\" in section [m] is not supported by this daemon"
     );
     assert!(matches!(load(&[("c", "&include c\n")], &[]), Err(ConfigError::TooDeep { .. })));
     assert!(matches!(load(&[("c", "&foo c\n")], &[]), Err(ConfigError::Grammar { .. })));
+}
+
+fn findings(text: &'static str) -> Vec<String> {
+    let files = [(PathBuf::from("c"), text)].into_iter().collect();
+    let report = check::check(load::load(Path::new("c"), &[], &Memory(files)));
+    report.findings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_check_finds_everything_with_its_place() {
+    let found = findings(
+        "foo = 1\nlist = maybe\nproxy protocol = yes\n[bad\n[m]\ncomment = x\npre-xfer exec = /x\n\
+         path = /nonexistent\nuid = no such\nauth users = a\nauth digest = rot13\nhosts deny = 10.0.0.300\n\
+         outgoing chmod = zzz\nrefuse options = c nosuch\nexclude from = /nonexistent/file\nsyslog facility = x\n\
+         log file = /nonexistent/log\n[n]\n",
+    );
+    for expected in [
+        "c:1: warning: Unknown Parameter encountered: \"foo\"",
+        "c:2: warning: Badly formed boolean in configuration file: \"maybe\".",
+        "c:3: warning: \"proxy protocol = true\" but",
+        "c:4: error: params.c:Section() - Badly formed line in config file: bad",
+        "c:7: error: parameter \"pre-xfer exec\" in section [m] is not supported",
+        "c:8: error: cannot open /nonexistent: ",
+        "c:9: error: invalid uid no such",
+        "c:11: error: \"rot13\" is no digest",
+        "c:12: warning: \"10.0.0.300\" is no address",
+        "c:13: error: ",
+        "c:14: warning: No match for refuse-options string \"nosuch\"",
+        "c:15: error: ",
+        "c:16: warning: \"x\" is no facility",
+        "c:17: error: cannot make /nonexistent/log: ",
+        "c:5: error: nobody can log in to module m: no secrets file",
+        "c:18: error: module n has no path",
+    ] {
+        assert!(found.iter().any(|line| line.starts_with(expected)), "{expected}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_sound_configuration_has_no_findings_and_its_values_are_read_back() {
+    let text = "timeout = 5\n[m]\npath = /\nuid = %RSYNC_USER_NAME%\nhosts allow = 10.0.0.0/8 *.org @x\n";
+    let files = [(PathBuf::from("c"), text)].into_iter().collect();
+    let report = check::check(load::load(Path::new("c"), &[], &Memory(files)));
+    assert_eq!(report.findings, []);
+    let effective: &'static str = report.effective().leak();
+    for line in [
+        "[global]\n",
+        "\n[m]\npath = /\n",
+        "\ntimeout = 5\n",
+        "\nread only = yes\n",
+        "\nuse chroot = unset\n",
+    ] {
+        assert!(effective.contains(line), "{line}: {effective}");
+    }
+    let again = config(effective);
+    assert_eq!(again.modules, report.config.modules);
+    assert_eq!(again.globals, report.config.globals);
 }
