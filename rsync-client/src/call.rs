@@ -52,7 +52,7 @@ impl Client {
         transport: Transport,
         session: impl FnOnce(Connection) -> Result<(T, ExitCode), ClientError>,
     ) -> Result<(T, ExitCode), ClientError> {
-        let Transport { link, child, proxy_request } = transport;
+        let Transport { link, child, proxy_request, tls } = transport;
         let control = link.control.clone();
         let _guard = self.cancel.watch(&control);
         if self.options.timeout > 0 {
@@ -62,6 +62,9 @@ impl Client {
         if let Some(request) = proxy_request {
             connection.write(&request)?;
             pass_proxy(&mut connection)?;
+        }
+        if let Some(tls) = tls {
+            connection = tls.protect(connection)?;
         }
         match (session(connection), child) {
             (result, None) => result,

@@ -10,13 +10,16 @@ use rsync_proto::session::ConnectProxy;
 use rsync_proto::text::{Event, EventSink, Severity, Topic};
 
 use crate::connect::{
-    ShellCommand, TcpOptions, Transport, connect_program, connect_tcp, default_blocking_io,
+    ShellCommand, TcpOptions, Tls, Transport, connect_program, connect_tcp, default_blocking_io,
 };
 use crate::password::AskPassword;
 use crate::{ClientEnvironment, ClientError};
 
 /// Port of a daemon where nothing else is said.
 const DAEMON_PORT: u16 = 873;
+
+/// Port of a daemon behind TLS where nothing else is said.
+const TLS_PORT: u16 = 874;
 
 /// Talks to rsync daemons and, through remote shells, to other rsyncs.
 ///
@@ -78,10 +81,13 @@ impl Client {
             let port = remote.port.map_or(options.port, i32::from).to_string();
             return self.spawn(&command, &[("RSYNC_PORT", &port)]);
         }
+        let settings = &self.environment.tls;
+        let tls = remote.tls.then(|| Tls::prepare(&remote.host, settings)).transpose()?;
         if let Some(program) = &self.environment.connect_program {
             let shell = self.environment.shell.as_ref().map_or(&b"/bin/sh"[..], |shell| shell);
-            return connect_program(program, shell, &remote.host);
+            return Ok(Transport { tls, ..connect_program(program, shell, &remote.host)? });
         }
+        let default = if remote.tls { settings.port.unwrap_or(TLS_PORT) } else { DAEMON_PORT };
         let configured = u16::try_from(options.port).unwrap_or(0);
         let port = [remote.port.unwrap_or(0), configured].into_iter().find(|&port| port != 0);
         let (socket_options, complaints) =
@@ -97,7 +103,7 @@ impl Client {
             socket_options,
             proxy: self.environment.proxy.as_ref().map(|text| ConnectProxy::parse(text)).transpose()?,
         };
-        connect_tcp(&remote.host, port.unwrap_or(DAEMON_PORT), &tcp)
+        Ok(Transport { tls, ..connect_tcp(&remote.host, port.unwrap_or(default), &tcp)? })
     }
 
     /// Starts a server through the remote shell, with these words behind the program's name.

@@ -1,6 +1,6 @@
 //! What a client takes from its surroundings, so that nothing else reads variables.
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
 
 /// Values that a command line finds in environment variables; a library user fills what it needs.
 #[derive(Clone, Default)]
@@ -25,6 +25,25 @@ pub struct ClientEnvironment {
     pub home: Option<BString>,
     /// More patterns for `-C`.
     pub cvs_ignore: Option<BString>,
+    /// How daemons behind `rsyncs://` are reached and verified.
+    pub tls: TlsSettings,
+}
+
+/// Verification of daemons behind `rsyncs://`, and what this client shows them: the settings of
+/// `rsync-ssl` (spec 08 §16). By default the system's roots must vouch for the host's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// A PEM file of authorities in place of the system's (`RSYNC_SSL_CA_CERT`); the empty path accepts
+    /// any certificate.
+    pub ca_cert: Option<BString>,
+    /// A PEM file with the client's certificates, its own first (`RSYNC_SSL_CERT`).
+    pub cert: Option<BString>,
+    /// A PEM file with the client's key (`RSYNC_SSL_KEY`); absent, the file of certificates holds it.
+    pub key: Option<BString>,
+    /// A certificate is accepted under any name (`RSYNC_SSL_SKIP_HOSTNAME_CHECK=1`).
+    pub skip_host_name: bool,
+    /// Port where neither the endpoint nor an option has one (`RSYNC_SSL_PORT`), 874 without.
+    pub port: Option<u16>,
 }
 
 impl ClientEnvironment {
@@ -43,6 +62,13 @@ impl ClientEnvironment {
             compress_list: get("RSYNC_COMPRESS_LIST"),
             home: filled("HOME"),
             cvs_ignore: get("CVSIGNORE"),
+            tls: TlsSettings {
+                ca_cert: get("RSYNC_SSL_CA_CERT"),
+                cert: filled("RSYNC_SSL_CERT"),
+                key: filled("RSYNC_SSL_KEY"),
+                skip_host_name: get("RSYNC_SSL_SKIP_HOSTNAME_CHECK").is_some_and(|value| value == "1"),
+                port: filled("RSYNC_SSL_PORT").and_then(|port| port.to_str().ok()?.parse().ok()),
+            },
         }
     }
 
@@ -78,6 +104,13 @@ mod tests {
         };
         assert_eq!(user(&[("LOGNAME", "al")]), Some("al".into()));
         assert_eq!(user(&[("LOGNAME", "al"), ("USER", "")]), Some("".into()));
+    }
+
+    #[test]
+    fn an_empty_authority_is_a_setting_and_an_empty_certificate_is_none() {
+        let get = |name: &str| name.starts_with("RSYNC_SSL_").then(BString::default);
+        let expected = TlsSettings { ca_cert: Some("".into()), ..TlsSettings::default() };
+        assert_eq!(ClientEnvironment::from_variables(get).tls, expected);
     }
 
     #[test]

@@ -49,6 +49,34 @@ pub enum ClientError {
     /// The proxy cannot be used.
     #[error(transparent)]
     Proxy(#[from] ConnectProxyError),
+    /// The host has no name that a certificate could be for.
+    #[error("invalid rsync-ssl hostname: {host}")]
+    TlsHost {
+        /// Its name.
+        host: BString,
+    },
+    /// A file for TLS holds nothing usable.
+    #[error("rsync: cannot use {path} for TLS: {reason}")]
+    TlsFile {
+        /// The file.
+        path: BString,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system has no authorities that could vouch for a daemon.
+    #[error("rsync: no trusted certificates on this system: {reason}")]
+    TlsRoots {
+        /// What was met when they were looked for.
+        reason: String,
+    },
+    /// No protected connection came about.
+    #[error("rsync: TLS with {host} failed: {reason}")]
+    Tls {
+        /// Its name.
+        host: BString,
+        /// What went wrong.
+        reason: String,
+    },
     /// The host's name shall not be put into a command line.
     #[error("unsafe host characters for RSYNC_CONNECT_PROG")]
     UnsafeHost,
@@ -215,14 +243,16 @@ impl ClientError {
             Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Proxy(_)
+            | Self::TlsRoots { .. }
+            | Self::Tls { .. }
             | Self::UnsafeHost
             | Self::Socket { .. } => ExitCode::SOCKET_IO,
             Self::ConnectTimeout { .. } => ExitCode::CONNECT_TIMEOUT,
-            Self::ShellQuote { .. } | Self::HostDash => ExitCode::SYNTAX,
+            Self::ShellQuote { .. } | Self::HostDash | Self::TlsHost { .. } => ExitCode::SYNTAX,
             Self::Spawn { .. } => ExitCode::IPC,
             Self::NotRemote { .. } => ExitCode::SYNTAX,
             Self::Shell { code } | Self::ShellFailed { code, .. } => *code,
-            Self::Read { .. } => ExitCode::FILE_IO,
+            Self::Read { .. } | Self::TlsFile { .. } => ExitCode::FILE_IO,
             Self::FilesFrom { .. } => ExitCode::SYNTAX,
             Self::NoLine { .. } | Self::Refused { .. } | Self::NoModule { .. } => ExitCode::START_CLIENT,
             Self::Setup(error) => error.exit_code(),

@@ -64,7 +64,7 @@ mod session;
 
 pub use asynchronous::AsyncClient;
 pub use client::{CancelHandle, Client, ClientBuilder};
-pub use environment::ClientEnvironment;
+pub use environment::{ClientEnvironment, TlsSettings};
 pub use error::ClientError;
 pub use password::{AskPassword, PasswordError, PasswordRequest};
 pub use report::{Listed, Listing, Module, TransferReport};

@@ -36,6 +36,18 @@ impl Connection {
         }
     }
 
+    /// Protects the connection by TLS from here on; see [`Link::secure`].
+    ///
+    /// # Errors
+    /// Those of the handshake, and [`io::ErrorKind::InvalidData`](std::io::ErrorKind::InvalidData) when the
+    /// peer has spoken already: what it said is not protected.
+    #[cfg(feature = "tls")]
+    pub fn secure(self, tls: impl Into<rustls::Connection>) -> std::io::Result<Self> {
+        let reader = self.inbox.into_reader().ok_or(std::io::ErrorKind::InvalidData)?;
+        let link = Link { reader, writer: self.outbox.into_writer(), control: self.control };
+        link.secure(tls).map(Self::new)
+    }
+
     /// Ends the connection from any thread, and holds its timeout.
     #[must_use]
     pub fn control(&self) -> &LinkControl {

@@ -32,6 +32,12 @@ impl Inbox {
         Self { reader, demux, control }
     }
 
+    /// Gives the link's half back, unless bytes of it were read ahead.
+    #[cfg(feature = "tls")]
+    pub(crate) fn into_reader(self) -> Option<Box<dyn Read + Send>> {
+        self.demux.payload().is_empty().then_some(self.reader)
+    }
+
     /// Bytes received since framing began.
     pub(crate) fn received(&self) -> u64 {
         self.demux.received()

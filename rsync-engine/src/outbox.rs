@@ -28,6 +28,12 @@ impl Outbox {
         Self { writer, mux, control, rate: None, last_write: Instant::now() }
     }
 
+    /// Gives the link's half back.
+    #[cfg(feature = "tls")]
+    pub(crate) fn into_writer(self) -> Box<dyn Write + Send> {
+        self.writer
+    }
+
     /// Writes at most `kib_per_second` from now on, where that is not 0 (`--bwlimit`).
     pub(crate) fn limit_rate(&mut self, kib_per_second: u64) {
         self.rate =

@@ -121,7 +121,7 @@ pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-fn configuration(work: &Work, globals: &str, modules: &[Module]) -> String {
+pub(crate) fn configuration(work: &Work, globals: &str, modules: &[Module]) -> String {
     let mut text = format!("log file = {}\n{globals}\n", work.join("log").display());
     for module in modules {
         let _ = write!(text, "[{}]\npath = {}\n", module.name, module.path.display());

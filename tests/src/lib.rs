@@ -22,6 +22,7 @@ pub mod scenario;
 pub mod script;
 pub mod shell;
 pub mod snapshot;
+pub mod tls;
 pub mod tree;
 pub mod work;
 

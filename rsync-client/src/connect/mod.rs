@@ -5,6 +5,8 @@
 mod program;
 mod shell;
 mod tcp;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 
 use std::os::fd::OwnedFd;
 
@@ -15,6 +17,7 @@ use crate::ClientError;
 pub(crate) use program::connect_program;
 pub(crate) use shell::{ShellCommand, default_blocking_io};
 pub(crate) use tcp::{TcpOptions, connect_tcp};
+pub(crate) use tls::Tls;
 
 use shell::Shell;
 
@@ -27,6 +30,8 @@ pub(crate) struct Transport {
     pub(crate) child: Option<Shell>,
     /// What the proxy at the other end is asked before the link leads to the daemon.
     pub(crate) proxy_request: Option<Vec<u8>>,
+    /// What protects the way from then on.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Transport {
@@ -34,6 +39,6 @@ impl Transport {
     fn of_socket(socket: OwnedFd, child: Option<Shell>) -> Result<Self, ClientError> {
         let writer = socket.try_clone().map_err(ClientError::socket("clone the socket"))?;
         let link = Link::from_fds(socket, writer).map_err(ClientError::socket("prepare the socket"))?;
-        Ok(Self { link, child, proxy_request: None })
+        Ok(Self { link, child, proxy_request: None, tls: None })
     }
 }

@@ -127,7 +127,7 @@ impl ShellCommand {
             .map_err(|source| ClientError::Spawn { command: program.into(), source })?;
         let link = Link::from_fds(our_reader.into(), our_writer.into())
             .map_err(ClientError::socket("prepare a socket pair"))?;
-        Ok(Transport { link, child: Some(Shell { child, speaks: true }), proxy_request: None })
+        Ok(Transport { link, child: Some(Shell { child, speaks: true }), proxy_request: None, tls: None })
     }
 }
 

@@ -11,7 +11,7 @@ use super::model::TransferOptions;
 pub enum RemoteKind {
     /// `host:path`, through a remote shell.
     Shell,
-    /// `host::module` or `rsync://host/module`: a daemon.
+    /// `host::module`, `rsync://host/module` or `rsyncs://host/module`: a daemon.
     Daemon,
 }
 
@@ -26,6 +26,8 @@ pub struct Remote {
     pub host: BString,
     /// Port of a URL, 0 if it was `:` or `:0`.
     pub port: Option<u16>,
+    /// The connection to the daemon is protected by TLS: `rsyncs://`, which the C rsync does not know.
+    pub tls: bool,
 }
 
 impl Remote {
@@ -80,16 +82,18 @@ impl Operand {
     /// # Errors
     /// A URL that cannot be read; the C rsync takes it for a remote shell's host (spec 08 §17).
     pub fn parse(text: &[u8]) -> Result<Self, OptionError> {
-        const SCHEME: &[u8] = b"rsync://";
-        if text.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME)) {
-            return parse_url(&text[SCHEME.len()..])
-                .ok_or_else(|| OptionError::plain(format!("malformed rsync URL: {}", shown(text))));
+        for (scheme, tls) in [("rsync://", false), ("rsyncs://", true)] {
+            let start = text.get(..scheme.len());
+            if start.is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes())) {
+                return parse_url(&text[scheme.len()..], tls)
+                    .ok_or_else(|| OptionError::plain(format!("malformed rsync URL: {}", shown(text))));
+            }
         }
         Ok(parse_colon(text).unwrap_or_else(|| Self::Local(text.into())))
     }
 }
 
-fn parse_url(text: &[u8]) -> Option<Operand> {
+fn parse_url(text: &[u8], tls: bool) -> Option<Operand> {
     let end = text.find_byte(b'/').unwrap_or(text.len());
     let (user, host, rest) = split_host(&text[..end])?;
     let port = match rest {
@@ -99,7 +103,7 @@ fn parse_url(text: &[u8]) -> Option<Operand> {
         _ => return None,
     };
     let path = text.get(end + 1..).unwrap_or_default();
-    Some(Operand::Remote(Remote { kind: RemoteKind::Daemon, user, host, port }, path.into()))
+    Some(Operand::Remote(Remote { kind: RemoteKind::Daemon, user, host, port, tls }, path.into()))
 }
 
 fn parse_colon(text: &[u8]) -> Option<Operand> {
@@ -111,7 +115,7 @@ fn parse_colon(text: &[u8]) -> Option<Operand> {
         Some(path) => (RemoteKind::Daemon, path),
         None => (RemoteKind::Shell, path),
     };
-    Some(Operand::Remote(Remote { kind, user, host, port: None }, path.into()))
+    Some(Operand::Remote(Remote { kind, user, host, port: None, tls: false }, path.into()))
 }
 
 /// User, host and what follows from the first colon behind the host.
@@ -181,7 +185,7 @@ fn pull(
         if !remote.same_machine(&other) {
             return Err(OptionError::plain("All source args must come from the same machine."));
         }
-        if remote.kind != other.kind {
+        if remote.kind != other.kind || (remote.tls != other.tls && !other.host.is_empty()) {
             return Err(OptionError::plain("All source args must use the same hostspec format."));
         }
         if other.port.is_some() && other.port != remote.port {
@@ -244,6 +248,11 @@ fn check(found: &Endpoints, options: &TransferOptions) -> Result<(), OptionError
         let text = "The --contimeout option may only be used when connecting to an rsync daemon.";
         return Err(OptionError::plain(text));
     }
+    if options.rsh.is_some() && remote.is_some_and(|remote| remote.tls) {
+        let text = "rsyncs:// is a connection of its own and cannot go through a remote shell: leave --rsh out, \
+                    or use rsync://.";
+        return Err(OptionError::plain(text));
+    }
     let through_shell = options.rsh.is_some() || daemon.is_none();
     if remote.is_some_and(|remote| through_shell && remote.host.starts_with(b"-")) {
         return Err(OptionError::plain("Invalid remote host: hostnames may not start with '-'."));
@@ -266,7 +275,8 @@ mod tests {
             Ok(Operand::Local(path)) => format!("local {path}"),
             Ok(Operand::Remote(remote, path)) => {
                 let user = remote.user.map_or("-".to_owned(), |user| user.to_string());
-                format!("{:?} {user} {} {:?} {path}", remote.kind, remote.host, remote.port)
+                let tls = if remote.tls { " TLS" } else { "" };
+                format!("{:?}{tls} {user} {} {:?} {path}", remote.kind, remote.host, remote.port)
             }
             Err(error) => error.to_string(),
         }
@@ -290,6 +300,8 @@ mod tests {
             ("[]:p", "local []:p"),
             ("rsync://[::1]:999/m", "Daemon - ::1 Some(999) m"),
             ("RSYNC://u@h/m/p", "Daemon u h None m/p"),
+            ("rsyncs://u@h:8874/m/p", "Daemon TLS u h Some(8874) m/p"),
+            ("rsyncs://h:x/m", "malformed rsync URL: rsyncs://h:x/m"),
             ("rsync://h", "Daemon - h None "),
             ("rsync://h:/m", "Daemon - h Some(0) m"),
             ("rsync://h//abs", "Daemon - h None /abs"),
@@ -316,6 +328,7 @@ mod tests {
             (&["s", "b:y", "h:d"], "Unexpected remote arg: b:y"),
             (&["a:x", "b:y"], "The source and destination cannot both be remote."),
             (&["a:x", "a::y", "d"], "All source args must use the same hostspec format."),
+            (&["rsyncs://a/x", "rsync://a/y", "d"], "All source args must use the same hostspec format."),
             (&["rsync://a:1/x", "rsync://a:2/y", "d"], "All source args must use the same port number."),
             (&["", "h:d"], "Empty source arg specified."),
             (&["h:s", ""], "Empty destination arg specified (use \".\" or see --old-args)."),
@@ -325,6 +338,10 @@ mod tests {
         ] {
             assert_eq!(refused(operands, &plain), expected, "{operands:?}");
         }
+        let options = TransferOptions { rsh: Some("ssh".into()), ..TransferOptions::default() };
+        assert!(
+            refused(&["rsyncs://h/m", "d"], &options).starts_with("rsyncs:// is a connection of its own")
+        );
         let options = TransferOptions { password_file: Some("f".into()), ..TransferOptions::default() };
         let expected = "The --password-file option may only be used when accessing an rsync daemon.";
         assert_eq!(refused(&["h:a", "d"], &options), expected);
