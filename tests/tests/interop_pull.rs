@@ -377,6 +377,25 @@ fn small_pieces_over_a_pipe_arrive_like_any_others() {
 }
 
 #[test]
+fn a_crowded_directory_passes_through_the_smallest_pipes() {
+    let crowded = Tree::new().many("crowded", 3000).many("crowded/inner", 300);
+    let stale = Tree::new().many("crowded", 1000).many("crowded/gone", 400);
+    for protocol in [28, 32] {
+        let ways = [(Side::Ours, Side::C), (Side::C, Side::Ours), (Side::Ours, Side::Ours)];
+        let pull = Pull::new(crowded.clone())
+            .onto(stale.clone())
+            .over(Transport::ChunkedShell(4096))
+            .option("-ciH")
+            .option("--delete")
+            .option(format!("--protocol={protocol}"));
+        let reference = pull.clone().between(Side::C, Side::C).run();
+        for (client, server) in ways {
+            pull.clone().between(client, server).assert_like(&reference, Compare::ALL);
+        }
+    }
+}
+
+#[test]
 fn ours_with_ours_is_like_c_with_c() {
     for protocol in PROTOCOLS {
         for transport in [Transport::Daemon, Transport::Shell] {

@@ -1,4 +1,5 @@
-//! A remote shell that hands bytes on in small pieces: `e2e-remote-shell PIECE HOST COMMAND...`.
+//! A remote shell that hands bytes on in small pieces, over pipes as small as the kernel makes them:
+//! `e2e-remote-shell PIECE HOST COMMAND...`.
 
 #![allow(clippy::unwrap_used, reason = "a helper fails by panicking")]
 
@@ -8,6 +9,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::pipe::fcntl_setpipe_size;
+
+/// The least buffer of a pipe: one page.
+const PAGE: usize = 4096;
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -23,6 +28,9 @@ fn main() -> ExitCode {
     let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return ExitCode::from(126);
     };
+    for pipe in [input.as_fd(), output.as_fd()] {
+        fcntl_setpipe_size(pipe, PAGE).unwrap();
+    }
     // Standard input may stay open after the child is gone, so nobody waits for this thread.
     // Unbuffered, for a byte kept back would be a byte that never comes.
     let stdin = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned().unwrap());
