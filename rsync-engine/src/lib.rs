@@ -21,6 +21,7 @@ mod outgoing;
 mod partial;
 mod rate;
 mod receive;
+mod sandbox;
 pub mod scan;
 mod send;
 mod session;
@@ -41,6 +42,7 @@ pub use receive::{ReceiveReport, ReceiveSetup, receive};
 /// TLS, as the methods of a link take it: connections of clients and servers are made with this crate.
 #[cfg(feature = "tls")]
 pub use rustls;
+pub use sandbox::{Enforced, Sandbox};
 pub use send::{Agreed, ListWire, Lists, ScannedLists, SendReport, SendSetup, send};
 pub use session::{Counters, ErrorState, Session};
 pub use socket_options::SocketOption;

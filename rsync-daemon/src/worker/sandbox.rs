@@ -3,17 +3,11 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetStatus, Scope,
-};
+use rsync_engine::Sandbox;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 
 use crate::identity::Identity;
-
-/// The newest rights of Landlock that are given up where the kernel knows them.
-const NEWEST: ABI = ABI::V6;
 
 /// What is left to a worker that stays root: reading, without access times, any attribute.
 const READING: CapabilitySet = CapabilitySet::DAC_OVERRIDE
@@ -30,32 +24,12 @@ const READING: CapabilitySet = CapabilitySet::DAC_OVERRIDE
 pub(super) fn enter(identity: &Identity, root: impl AsFd) -> io::Result<String> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     identity.take()?;
-    rustix::thread::set_no_new_privs(true)?;
     let mut capabilities = rustix::thread::capabilities(None)?;
     capabilities.permitted &= READING;
     capabilities.effective &= READING;
     capabilities.inheritable = CapabilitySet::empty();
     rustix::thread::set_capabilities(None, capabilities)?;
-    let status = restrict(root).map_err(io::Error::other)?;
-    Ok(match status {
-        RulesetStatus::FullyEnforced => "Landlock is in force",
-        RulesetStatus::PartiallyEnforced => "Landlock is in force as far as the kernel has it",
-        RulesetStatus::NotEnforced => "the kernel has no Landlock",
-    }
-    .to_owned())
-}
-
-fn restrict(root: impl AsFd) -> Result<RulesetStatus, landlock::RulesetError> {
-    let reading = AccessFs::ReadFile | AccessFs::ReadDir;
-    let status = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::from_all(NEWEST))?
-        .scope(Scope::from_all(NEWEST))?
-        .create()?
-        .add_rule(PathBeneath::new(root.as_fd(), reading))?
-        .restrict_self()?;
-    Ok(status.ruleset)
+    Ok(Sandbox::new().read(root)?.enter()?.describe().to_owned())
 }
 
 #[cfg(test)]
