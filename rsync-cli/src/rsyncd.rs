@@ -9,7 +9,7 @@ use bstr::BString;
 use clap::Parser;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rsync_daemon::{Config, Daemon, DaemonError, LogTarget, rsyncd_conf_manual, run_worker};
+use rsync_daemon::{Config, Daemon, DaemonError, LogTarget, Protections, rsyncd_conf_manual, run_worker};
 use rsync_proto::text::Zone;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -126,7 +126,15 @@ fn check(arguments: &Arguments) -> ExitCode {
     for finding in &report.findings {
         eprintln!("{finding}");
     }
-    print(&report.effective());
+    let protections = Protections::of_this_system();
+    let (confinement, is_confined) = match &protections {
+        Ok(protections) => (format!("{protections}"), true),
+        Err(error) => (format!("they do not start, as the kernel's protections fail: {error}"), false),
+    };
+    print(&format!("{}\n# Sessions run in worker processes; {confinement}.\n", report.effective()));
+    if !is_confined {
+        return ExitCode::from(1);
+    }
     if report.has_errors() { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 

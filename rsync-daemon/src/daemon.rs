@@ -21,7 +21,7 @@ use crate::pid_file::{PidFile, PidFileError};
 use crate::session::{ReadySession, link};
 use crate::tally::{Entry, Tally};
 use crate::visit;
-use crate::worker::{Pool, WorkerCommand};
+use crate::worker::{Pool, Protections, WorkerCommand};
 
 /// Port of a daemon that names none.
 const DEFAULT_PORT: u16 = 873;
@@ -29,6 +29,8 @@ const DEFAULT_PORT: u16 = 873;
 const HANDSHAKES_PER_ADDRESS: u32 = 256;
 /// How long a failed login takes.
 const AUTH_DELAY: Duration = Duration::from_millis(500);
+/// How long a worker without sessions is kept.
+const WORKER_IDLE: Duration = Duration::from_secs(60);
 /// How long a worker may take to end when all sessions have.
 const LAST_WORKER: Duration = Duration::from_secs(2);
 /// How long the daemon rests when it cannot accept.
@@ -72,6 +74,7 @@ pub struct DaemonBuilder {
     zone: ZoneOption,
     grace: Duration,
     worker: Option<WorkerCommand>,
+    worker_idle: Duration,
 }
 
 struct ZoneOption(Arc<dyn Zone + Send + Sync>);
@@ -142,6 +145,12 @@ impl DaemonBuilder {
         self
     }
 
+    /// How long a worker process without sessions is kept; a minute, unless this says something else.
+    pub fn worker_idle(mut self, idle: Duration) -> Self {
+        self.worker_idle = idle;
+        self
+    }
+
     /// Reads the configuration and binds the sockets. Needs a tokio runtime.
     ///
     /// # Errors
@@ -177,7 +186,7 @@ impl DaemonBuilder {
         let shared = Shared {
             source: self.source,
             overrides: self.overrides,
-            pool: self.worker.map(|command| Arc::new(Pool::new(command, log.clone()))),
+            pool: self.worker.map(|command| Arc::new(Pool::new(command, self.worker_idle, log.clone()))),
             log,
             keeps_log,
             handshakes: Mutex::default(),
@@ -228,6 +237,7 @@ impl Daemon {
             zone: ZoneOption(Arc::new(Utc)),
             grace: Duration::from_secs(10),
             worker: None,
+            worker_idle: WORKER_IDLE,
         }
     }
 
@@ -243,6 +253,7 @@ impl Daemon {
         let Self { shared, listeners, pid_file, grace } = self;
         let port = listeners.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |a| a.port());
         shared.log.info(format!("rsyncd version 3.5.0 starting, listening on port {port}"));
+        shared.log.info(shared.confinement());
         let mut accepting = JoinSet::new();
         for listener in listeners {
             accepting.spawn(accept(Arc::clone(&shared), listener));
@@ -323,6 +334,17 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Shared {
+    /// What keeps sessions where they belong, for the log.
+    fn confinement(&self) -> String {
+        if self.pool.is_none() {
+            return "sessions are threads of this process, which the kernel does not confine".into();
+        }
+        match Protections::of_this_system() {
+            Ok(protections) => format!("sessions run in worker processes; {protections}"),
+            Err(error) => format!("worker processes cannot be confined: {error}"),
+        }
+    }
+
     pub(crate) fn log(&self) -> &Log {
         &self.log
     }

@@ -38,4 +38,4 @@ pub use daemon::{Daemon, DaemonBuilder, DaemonError};
 pub use listen::ListenError;
 pub use log::LogTarget;
 pub use pid_file::PidFileError;
-pub use worker::run_worker;
+pub use worker::{Protections, run_worker};

@@ -131,6 +131,7 @@ fn a_worker_is_its_module_s_user_for_good() {
     assert_eq!(field("Groups:"), "65534");
     assert_eq!(field("CapPrm:"), "0000000000000000");
     assert_eq!(field("NoNewPrivs:"), "1");
+    assert_eq!(field("Seccomp:"), "2", "a filter of system calls");
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(5), Some("0"), "{core}");

@@ -17,10 +17,12 @@ mod pool;
 mod process;
 mod relay;
 mod sandbox;
+mod syscalls;
 
 pub(crate) use front_line::FrontLine;
 pub(crate) use pool::{Pool, WorkerCommand};
 pub use process::run_worker;
+pub use sandbox::Protections;
 
 use bstr::BString;
 

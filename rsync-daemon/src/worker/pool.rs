@@ -24,8 +24,6 @@ use crate::packed::write_frame;
 use crate::session::ReadySession;
 use crate::tally::{Entry, Tally};
 
-/// How long a worker without sessions is kept.
-const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a worker may take to start.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
@@ -70,11 +68,12 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(command: WorkerCommand, log: Log) -> Self {
+    /// Workers of `command`; one without sessions is kept for `idle_limit`.
+    pub(crate) fn new(command: WorkerCommand, idle_limit: Duration, log: Log) -> Self {
         Self {
             command,
             log,
-            idle_limit: IDLE_LIMIT,
+            idle_limit,
             workers: Mutex::default(),
             alive: Tally::default(),
             killed: watch::Sender::new(false),
@@ -267,68 +266,5 @@ async fn idle(sessions: &Tally, limit: Duration) {
         if timeout(limit, sessions.change()).await.is_err() {
             return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::LogTarget;
-    use rsync_proto::text::Utc;
-    use std::net::TcpListener;
-    use std::path::Path;
-
-    #[test]
-    #[ignore = "a process of the other tests"]
-    fn a_worker_process() {
-        super::super::run_worker(Arc::new(Utc)).expect("a daemon at standard input");
-    }
-
-    fn pool(program: OsString, arguments: &[&str]) -> Arc<Pool> {
-        let command = WorkerCommand { program, arguments: arguments.iter().map(OsString::from).collect() };
-        let log = Log::new(LogTarget::Nothing, Arc::new(Utc)).expect("a thread");
-        Arc::new(Pool { idle_limit: Duration::from_millis(100), ..Pool::new(command, log) })
-    }
-
-    /// Has a session delivered that has no front; answers the worker's id.
-    fn deliver(pool: &Arc<Pool>) -> (u32, Entry) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-        let client = TcpStream::connect(listener.local_addr().expect("address")).expect("connected");
-        let (_, line) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        let delivery = Delivery { client, line: line.into(), slot: None };
-        let identity = Identity::resolve(None, None).expect("nobody");
-        pool.deliver(identity, &Dir::open(Path::new("/")).expect("root"), delivery).expect("a worker")
-    }
-
-    async fn ended(pool: &Pool) {
-        timeout(Duration::from_secs(20), pool.ended()).await.expect("all workers end");
-        assert!(pool.lock().is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_worker_takes_more_sessions_and_ends_when_it_is_idle() {
-        let test = "worker::pool::tests::a_worker_process";
-        let program = std::env::current_exe().expect("this program").into();
-        let pool = pool(program, &["--exact", "--ignored", test]);
-        let (first, second) = (deliver(&pool), deliver(&pool));
-        assert_eq!(first.0, second.0);
-        drop(first);
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        assert!(!pool.alive.is_zero(), "it has a session");
-        drop(second);
-        ended(&pool).await;
-        let third = deliver(&pool);
-        pool.drain();
-        drop(third);
-        ended(&pool).await;
-    }
-
-    #[tokio::test]
-    async fn a_worker_that_does_not_start_is_forgotten() {
-        let pool = pool("/bin/false".into(), &[]);
-        let (first, _session) = deliver(&pool);
-        ended(&pool).await;
-        assert_ne!(deliver(&pool).0, first);
-        ended(&pool).await;
     }
 }

@@ -43,7 +43,7 @@ pub fn run_worker(zone: Arc<dyn Zone + Send + Sync>) -> io::Result<()> {
     let charter: Charter = read_frame(&mut front, MESSAGE_LIMIT)?;
     let entered = sandbox::enter(&charter.identity, &root);
     let ready = match &entered {
-        Ok(text) => Ready { works: true, text: text.clone() },
+        Ok(protections) => Ready { works: true, text: protections.to_string() },
         Err(error) => Ready { works: false, text: error.to_string() },
     };
     write_frame(&mut front, &ready, MESSAGE_LIMIT)?;

@@ -3,10 +3,12 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use rsync_engine::Sandbox;
+use nix::libc;
+use rsync_engine::{Enforced, Sandbox};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 
+use super::syscalls;
 use crate::identity::Identity;
 
 /// What is left to a worker that stays root: reading, without access times, any attribute.
@@ -15,13 +17,45 @@ const READING: CapabilitySet = CapabilitySet::DAC_OVERRIDE
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::SYS_ADMIN);
 
+/// What the kernel enforces on those who serve clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protections {
+    /// How far Landlock keeps them from every file that they are not to read.
+    pub landlock: Enforced,
+    /// System calls that serving does not need are refused.
+    pub system_calls_are_filtered: bool,
+}
+
+impl std::fmt::Display for Protections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.landlock.describe())?;
+        f.write_str(if self.system_calls_are_filtered {
+            ", system calls are filtered"
+        } else {
+            ", the kernel does not filter system calls"
+        })
+    }
+}
+
+impl Protections {
+    /// What a worker process would be protected by on this system; a thread tries it out.
+    ///
+    /// # Errors
+    /// When the kernel has a protection and does not grant it.
+    pub fn of_this_system() -> io::Result<Self> {
+        let root = rsync_engine::Dir::open(std::path::Path::new("/"))?;
+        let tried = std::thread::Builder::new().name("protections".into()).spawn(move || protect(root))?;
+        tried.join().map_err(|_| io::Error::other("the kernel's protections cannot be tried out"))?
+    }
+}
+
 /// Becomes `identity` for good and can then open nothing but what is beneath `root`, for reading.
 ///
 /// Called while the process has one thread. Answers what the kernel enforces.
 ///
 /// # Errors
-/// When the identity cannot be taken, or the kernel has Landlock but does not enforce it.
-pub(super) fn enter(identity: &Identity, root: impl AsFd) -> io::Result<String> {
+/// When the identity cannot be taken, or the kernel has a protection and does not grant it.
+pub(super) fn enter(identity: &Identity, root: impl AsFd) -> io::Result<Protections> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     identity.take()?;
     let mut capabilities = rustix::thread::capabilities(None)?;
@@ -29,7 +63,29 @@ pub(super) fn enter(identity: &Identity, root: impl AsFd) -> io::Result<String> 
     capabilities.effective &= READING;
     capabilities.inheritable = CapabilitySet::empty();
     rustix::thread::set_capabilities(None, capabilities)?;
-    Ok(Sandbox::new().read(root)?.enter()?.describe().to_owned())
+    protect(root)
+}
+
+/// Gives up every file but those beneath `root`, and every system call but those that serve them.
+fn protect(root: impl AsFd) -> io::Result<Protections> {
+    let landlock = Sandbox::new().read(root)?.enter()?;
+    let system_calls_are_filtered = match syscalls::filter(landlock != Enforced::Nothing) {
+        Ok(()) => true,
+        Err(error) if is_unknown(&error) => false,
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    Ok(Protections { landlock, system_calls_are_filtered })
+}
+
+/// Whether there are no filters, or none for this processor.
+fn is_unknown(error: &seccompiler::Error) -> bool {
+    match error {
+        seccompiler::Error::Backend(seccompiler::BackendError::InvalidTargetArch(_)) => true,
+        seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => {
+            matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS))
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +136,7 @@ mod tests {
             (status, rights)
         });
         let (status, rights) = thread.join().expect("a thread");
-        if status == "Landlock is in force" {
+        if status.landlock == Enforced::Fully {
             let expected = Rights {
                 reads_inside: true,
                 lists_inside: true,
@@ -92,5 +148,45 @@ mod tests {
             assert_eq!(rights, expected);
         }
         assert!(rights.reads_inside && !(is_root && rights.becomes_root));
+    }
+
+    #[test]
+    fn without_landlock_a_filter_of_calls_keeps_sessions_from_changing_anything() {
+        let place = tempfile::tempdir().expect("a directory");
+        let file = place.path().join("file");
+        fs::write(&file, "x").expect("file");
+        let path = place.path().to_owned();
+        let thread = std::thread::spawn(move || {
+            rustix::thread::set_no_new_privs(true).expect("no new privileges");
+            syscalls::filter(false).expect("a filter");
+            assert_eq!(fs::read(&file).expect("read"), b"x");
+            assert_eq!(fs::read_dir(&path).expect("listed").count(), 1);
+            let dir = Dir::open(&path).expect("opened");
+            assert!(dir.open_beneath(b".").is_ok(), "without openat2");
+            std::thread::spawn(|| ()).join().expect("threads start");
+            let calls: [(&str, io::Result<()>); 9] = [
+                ("open", OpenOptions::new().write(true).open(&file).map(drop)),
+                ("truncate", OpenOptions::new().read(true).append(true).open(&file).map(drop)),
+                ("create", File::create(path.join("new")).map(drop)),
+                ("mkdir", fs::create_dir(path.join("new"))),
+                ("unlink", fs::remove_file(&file)),
+                ("rename", fs::rename(&file, path.join("other"))),
+                ("link", fs::hard_link(&file, path.join("other"))),
+                ("chmod", fs::set_permissions(&file, fs::Permissions::from_mode(0o777))),
+                ("socket", TcpListener::bind("127.0.0.1:0").map(drop)),
+            ];
+            let refused = |result: &io::Result<()>| {
+                result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EPERM))
+            };
+            calls.iter().filter(|(_, result)| !refused(result)).map(|(name, _)| *name).collect::<Vec<_>>()
+        });
+        assert_eq!(thread.join().expect("a thread"), [""; 0]);
+    }
+
+    #[test]
+    fn protections_are_tried_out_by_a_thread_of_their_own() {
+        let protections = Protections::of_this_system().expect("tried");
+        assert!(protections.to_string().contains("Landlock"));
+        assert!(File::create(tempfile::tempdir().expect("a directory").path().join("x")).is_ok());
     }
 }
