@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bstr::BString;
+use rsync_client::Module;
+use rsync_proto::exit::ExitCode;
 use rsync_proto::options::{Batch, Info, OutputBuffer, StderrMode, TransferOptions};
 use rsync_proto::text::{
     Charset, Event, EventSink, Human, LineContext, LineFormat, ListStyle, Numbers, ProgressLine, Role,
@@ -13,10 +15,23 @@ use rsync_proto::text::{
     log_line,
 };
 
+use crate::bar::Bar;
 use crate::zone::{self, LocalZone};
 
 /// Bytes of standard output kept back when it is no terminal.
 const BUFFER: usize = 8192;
+
+/// Takes what a run has to say, from its first event to its exit code.
+pub(crate) trait Output: EventSink {
+    /// Prints a text of the program itself, without its line feed.
+    fn say(&self, severity: Severity, text: &str);
+
+    /// Takes the modules of a daemon; its own lines, which name them, were events.
+    fn modules(&self, modules: &[Module]);
+
+    /// Ends the output; `line` says why the program fails.
+    fn end(&self, code: ExitCode, line: Option<&str>);
+}
 
 /// How the client was asked to print.
 pub(crate) struct Console {
@@ -38,6 +53,7 @@ struct State {
     limit: usize,
     log: Option<File>,
     progress: Option<ProgressLine>,
+    bar: Option<Bar>,
     /// A line of standard output that something else must end first.
     open_line: bool,
     /// The head of a list that is not incremental was printed, its end not yet.
@@ -84,24 +100,13 @@ impl Console {
                 output: Vec::new(),
                 limit: buffer_limit(options.outbuf),
                 log,
+                bar: (options.progress_bar && !options.quiet).then(Bar::on_terminal).flatten(),
                 progress: (per_file > 0).then(|| ProgressLine::new(numbers, per_file > 1)),
                 open_line: false,
                 list_begun: false,
             }),
             options: options.clone(),
         }
-    }
-
-    /// Prints a text of the program itself; a line feed is added.
-    pub(crate) fn say(&self, severity: Severity, text: &str) {
-        self.lines(&mut self.lock(), severity, &format!("{text}\n"));
-    }
-
-    /// Writes out what is kept back, and ends an unfinished line.
-    pub(crate) fn finish(&self) {
-        let mut state = self.lock();
-        state.end_line(Stream::Out);
-        state.flush();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -232,6 +237,7 @@ impl Console {
             _ => RunMode::Normal,
         };
         let mut state = self.lock();
+        state.end_bar();
         if stats > 1 {
             self.lines(&mut state, Severity::Info, &totals.statistics(&self.numbers));
         }
@@ -277,6 +283,24 @@ impl Console {
     }
 }
 
+impl Output for Console {
+    fn say(&self, severity: Severity, text: &str) {
+        self.lines(&mut self.lock(), severity, &format!("{text}\n"));
+    }
+
+    fn modules(&self, _: &[Module]) {}
+
+    fn end(&self, _: ExitCode, line: Option<&str>) {
+        let mut state = self.lock();
+        state.end_line(Stream::Out);
+        state.flush();
+        state.end_bar();
+        if let Some(line) = line {
+            self.lines(&mut state, Severity::Error, &format!("{line}\n"));
+        }
+    }
+}
+
 impl EventSink for Console {
     fn wants(&self, topic: Topic) -> bool {
         let info = &self.options.info;
@@ -289,7 +313,7 @@ impl EventSink for Console {
             Topic::UnchangedNames => info.at_least(Info::Name, 2) && !itemizes,
             Topic::Deletions => self.prints_deletions() || self.log_format.is_some(),
             Topic::Items => self.format.is_some() || self.log_format.is_some(),
-            Topic::Progress => info.at_least(Info::Progress, 1),
+            Topic::Progress => info.at_least(Info::Progress, 1) || self.options.progress_bar,
         }
     }
 
@@ -316,6 +340,9 @@ impl EventSink for Console {
             Event::FileListFinished { entries } => self.list_end(entries),
             Event::Progress(progress) => {
                 let mut state = self.lock();
+                if let Some(bar) = &mut state.bar {
+                    bar.update(&progress);
+                }
                 let now = self.started.elapsed();
                 let mut bytes = Vec::new();
                 if let Some(line) = &mut state.progress {
@@ -347,6 +374,12 @@ impl State {
         }
     }
 
+    fn end_bar(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish();
+        }
+    }
+
     fn write(&mut self, stream: Stream, bytes: &[u8]) {
         match stream {
             Stream::Out => {
@@ -357,16 +390,29 @@ impl State {
             }
             Stream::Error => {
                 self.flush();
+                let err = &mut self.err;
                 // Nobody could be told that standard error cannot be written.
-                let _ = self.err.write_all(bytes);
+                let _ = above(self.bar.as_ref(), || err.write_all(bytes));
             }
         }
     }
 
     fn flush(&mut self) {
+        if self.output.is_empty() {
+            return;
+        }
+        let (out, output) = (&mut self.out, &self.output);
         // A reader that went away stops the output, not the transfer.
-        let _ = self.out.write_all(&self.output).and_then(|()| self.out.flush());
+        let _ = above(self.bar.as_ref(), || out.write_all(output).and_then(|()| out.flush()));
         self.output.clear();
+    }
+}
+
+/// Prints with the live line out of the way.
+fn above<T>(bar: Option<&Bar>, print: impl FnOnce() -> T) -> T {
+    match bar {
+        Some(bar) => bar.above(print),
+        None => print(),
     }
 }
 
@@ -460,7 +506,7 @@ mod tests {
         let err = Box::new(Marked(tape.clone(), "!"));
         let console = Console::with_streams(&request.options, Role::Receiver, log, out, err);
         play(&console);
-        console.finish();
+        console.end(ExitCode::OK, None);
         let tape = tape.0.lock().expect("not poisoned");
         String::from_utf8_lossy(&tape).into_owned()
     }

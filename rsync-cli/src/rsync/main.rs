@@ -14,8 +14,10 @@ use rsync_proto::options::{
 };
 use rsync_proto::text::{Role, exit_line};
 
+mod bar;
 mod console;
 mod facts;
+mod json;
 mod prompt;
 mod run;
 mod server;
@@ -40,6 +42,7 @@ fn run(words: &[BString]) -> ExitCode {
         Ok(Command::Daemon(_)) => reject(
             &OptionError::Unsupported("--daemon is not supported yet: run rsyncd".to_owned()),
             Role::Client,
+            false,
         ),
         Ok(Command::Help) => print(&help(&FACTS)),
         Ok(Command::DaemonHelp) => print(&daemon_help(&FACTS)),
@@ -47,7 +50,7 @@ fn run(words: &[BString]) -> ExitCode {
         Ok(Command::InfoHelp) => print(&info_help()),
         Ok(Command::DebugHelp) => print(&debug_help()),
         Err(Rejected { error, so_far }) => {
-            reject(&error, if so_far.server { Role::Server } else { Role::Client })
+            reject(&error, if so_far.server { Role::Server } else { Role::Client }, so_far.json)
         }
     }
 }
@@ -66,13 +69,17 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Says why a command line cannot be run.
-fn reject(error: &OptionError, role: Role) -> ExitCode {
+/// Says why a command line cannot be run, on standard output too if it asks for JSON.
+fn reject(error: &OptionError, role: Role, json: bool) -> ExitCode {
     let text = match error {
         OptionError::Usage => help(&FACTS),
         error => format!("{}\n", error.message()),
     };
     say_error(text.trim_end_matches('\n'));
+    if json {
+        // The exit code says the same.
+        let _ = print(&json::rejection(&error.message(), error.exit_code()));
+    }
     say_exit(error.exit_code(), role);
     error.exit_code()
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use rsync_client::{Client, ClientEnvironment, ClientError};
 use rsync_engine::EngineError;
 use rsync_proto::exit::ExitCode;
-use rsync_proto::options::{Endpoints, OptionError, RemoteKind, Request, endpoints};
+use rsync_proto::options::{Endpoints, OptionError, RemoteKind, Request, TransferOptions, endpoints};
 use rsync_proto::text::{KindCounts, Role, Severity, exit_line};
 
-use crate::console::{Console, open_log};
+use crate::console::{Console, Output, open_log};
 use crate::facts::FACTS;
+use crate::json::JsonLines;
 use crate::{prompt, reject, signals};
 
 /// Carries out a command line.
@@ -17,7 +18,7 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
     let Request { options, operands, notices } = request;
     let found = match endpoints(&operands, &options) {
         Ok(found) => found,
-        Err(error) => return reject(&error, role_of_first(&operands)),
+        Err(error) => return reject(&error, role_of_first(&operands), options.json),
     };
     let role = match &found {
         Endpoints::Pull { .. } => Role::EarlyReceiver,
@@ -26,7 +27,8 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
     let is_local = matches!(found, Endpoints::Local { .. });
     let receives = role == Role::EarlyReceiver || is_local;
     if let Some(option) = options.unsupported(!receives || is_local, receives).first() {
-        return reject(&OptionError::Unsupported(format!("{option} is not supported yet")), role);
+        let error = OptionError::Unsupported(format!("{option} is not supported yet"));
+        return reject(&error, role, options.json);
     }
     let log = options.log_file.as_ref().map(open_log);
     let (log, log_error) = match log {
@@ -35,7 +37,12 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
         None => (None, None),
     };
     let lists = options.list_only || operands.len() < 2;
-    let console = Arc::new(Console::new(&options, role, log));
+    let console: Arc<dyn Output> = if options.json {
+        let beside = Console::new(&TransferOptions { quiet: true, ..options.clone() }, role, log);
+        Arc::new(JsonLines::new(&options, role, lists, beside))
+    } else {
+        Arc::new(Console::new(&options, role, log))
+    };
     for notice in notices {
         console.say(Severity::Info, &notice);
     }
@@ -51,7 +58,7 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
     let canceller = client.canceller();
     signals::on_termination(move || canceller.cancel());
     let is_local = matches!(found, Endpoints::Local { .. });
-    let result = call(&client, found);
+    let result = call(&client, found, console.as_ref());
     // A peer that announced its exit has said why; a lie about it has become a broken stream.
     let peer_said_all = matches!(
         &result,
@@ -75,21 +82,19 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
             (error.exit_code(), role)
         }
     };
-    console.finish();
     let line = exit_line(code, role, (file!(), line!()), FACTS.version);
-    if let Some(line) = line.filter(|_| !peer_said_all) {
-        console.say(Severity::Error, &line);
-    }
+    console.end(code, line.filter(|_| !peer_said_all).as_deref());
     code
 }
 
 /// Runs the call; answers its exit code, and whether there was anything to transfer.
-fn call(client: &Client, found: Endpoints) -> Result<(ExitCode, bool), ClientError> {
+fn call(client: &Client, found: Endpoints, output: &dyn Output) -> Result<(ExitCode, bool), ClientError> {
     match found {
         Endpoints::Pull { remote, sources, destination: None }
             if remote.kind == RemoteKind::Daemon && sources.iter().all(|path| path.is_empty()) =>
         {
-            client.list_modules_of(&remote).map(|_| (ExitCode::OK, false))
+            output.modules(&client.list_modules_of(&remote)?);
+            Ok((ExitCode::OK, false))
         }
         found => {
             let report = client.transfer(&found)?;

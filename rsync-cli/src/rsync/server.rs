@@ -83,7 +83,7 @@ fn finish(result: Result<ExitCode, ServerError>) -> ExitCode {
     match result {
         // Of a session that came to its end the client alone says how it went.
         Ok(code) => code,
-        Err(ServerError::Options(rejected)) => reject(&rejected.error, Role::Server),
+        Err(ServerError::Options(rejected)) => reject(&rejected.error, Role::Server, false),
         Err(error) => {
             let code = error.exit_code();
             let text = match &error {

@@ -459,6 +459,11 @@ impl Checks<'_> {
 
     fn formats(&mut self) {
         let options = &mut self.scan.options;
+        if options.json {
+            // The far end of a push says what it changes only to those who ask for it.
+            options.itemize = options.itemize.max(1);
+            options.out_format = None;
+        }
         if options.out_format.is_none() {
             if options.itemize > 0 {
                 options.out_format = Some("%i %n%L".into());

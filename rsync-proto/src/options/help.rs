@@ -260,7 +260,8 @@ mod tests {
         }
         let lines =
             text.lines().skip_while(|line| *line != "Options").filter(|line| line.starts_with('-')).count();
-        assert_eq!(lines, 154);
+        let ours = ROWS.iter().filter(|row| row.ours && !row.label.is_empty()).count();
+        assert_eq!(lines, 154 + ours);
     }
 
     #[test]

@@ -230,6 +230,10 @@ pub struct TransferOptions {
     pub stats: bool,
     /// `--progress`.
     pub progress: bool,
+    /// One live line on a terminal (`--progress=bar`, not in the C rsync).
+    pub progress_bar: bool,
+    /// Every event as a line of JSON (`--json`, not in the C rsync). Items are itemized.
+    pub json: bool,
     /// `-h` level: 0 plain digits, 1 grouped (default), 2 decimal units, 3 binary units.
     pub human_readable: u8,
     /// Do not escape bytes above 127 (`-8`).
@@ -404,6 +408,8 @@ impl Default for TransferOptions {
             out_format: None,
             stats: false,
             progress: false,
+            progress_bar: false,
+            json: false,
             human_readable: 1,
             eight_bit_output: false,
             list_only: false,

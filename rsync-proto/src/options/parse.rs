@@ -264,10 +264,15 @@ impl Scanner<'_> {
         };
         let index = find_long(name).ok_or_else(|| self.word_error(word, "unknown option"))?;
         if !ROWS[index].takes_value() {
-            if value.is_some() {
-                return Err(self.word_error(word, "option does not take an argument"));
-            }
-            return self.apply(index, None);
+            return match (value, &ROWS[index].apply) {
+                (None, _) => self.apply(index, None),
+                (Some(value), Apply::SwitchOr(_, take))
+                    if !self.scan.options.server && take(&mut self.scan, value) =>
+                {
+                    Ok(Step::Next)
+                }
+                _ => Err(self.word_error(word, "option does not take an argument")),
+            };
         }
         match value {
             Some(value) => self.apply(index, Some((value, word))),
@@ -325,6 +330,7 @@ impl Scanner<'_> {
         let (text, word) = value.unwrap_or_default();
         match row.apply {
             Apply::Switch(variable, value) => *variable(&mut self.scan) = value,
+            Apply::SwitchOr(set, _) => set(&mut self.scan),
             Apply::Count(variable) => *variable(&mut self.scan) += 1,
             Apply::Number(variable, value) => *variable(&mut self.scan) = value,
             Apply::Set(set) => set(&mut self.scan),
@@ -368,6 +374,30 @@ mod tests {
             Ok(Command::Transfer(request)) => request.options,
             other => panic!("{line}: {other:?}"),
         }
+    }
+
+    #[test]
+    fn options_of_ours_are_never_sent_but_for_what_c_understands() {
+        use crate::options::{Direction, Wire};
+        let words = |line: &str| {
+            let paths = [BString::from("d")];
+            options(line).server_words(Direction::Push, Wire::Shell, 32, &paths).first
+        };
+        assert_eq!(words("-a --progress=bar s h:d"), words("-a s h:d"));
+        assert_eq!(words("-a --json s h:d"), words("-ai s h:d"));
+        assert_eq!(words("-a --json --out-format=%n s h:d"), words("-ai s h:d"));
+    }
+
+    #[test]
+    fn progress_takes_no_value_but_ours_and_the_last_one_counts() {
+        let shown = |line: &str| (options(line).progress, options(line).progress_bar);
+        assert_eq!(shown("--progress=bar a b"), (false, true));
+        assert_eq!(shown("--progress=bar -P a b"), (true, false));
+        assert_eq!(shown("-P --progress=bar a b"), (false, true));
+        assert_eq!(shown("--progress=bar --no-progress a b"), (false, false));
+        let error = run("--progress=dots a b").expect_err("unknown");
+        assert_eq!(error, "rsync: --progress=dots: option does not take an argument");
+        run("--server --progress=bar . d").expect_err("not for servers");
     }
 
     #[test]

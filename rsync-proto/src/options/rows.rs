@@ -4,7 +4,7 @@ use super::choice::{AddressFamily, RemoveSource, StderrMode, SuperUser};
 use super::error::Halt;
 use super::scan;
 use super::table::Apply::{
-    Act, Count, DaemonMode, Int, Number, Sender, Server, Set, Switch, Take, TakeWith, Text,
+    Act, Count, DaemonMode, Int, Number, Sender, Server, Set, Switch, SwitchOr, Take, TakeWith, Text,
 };
 use super::table::{Refusal, Row};
 
@@ -398,14 +398,19 @@ pub(super) const ROWS: &[Row] = &[
         .help("--human-readable, -h", "print numbers with units"),
     Row::new("no-human-readable", 0, Number(|s| &mut s.human, 0)),
     Row::new("no-h", 0, Number(|s| &mut s.human, 0)).same_as("no-human-readable"),
-    Row::new("progress", 0, Switch(|s| &mut s.options.progress, true)).help("--progress", "show progress"),
-    Row::new("no-progress", 0, Switch(|s| &mut s.options.progress, false)),
+    Row::new("progress", 0, SwitchOr(|s| scan::progress(s, true), scan::progress_style))
+        .help("--progress", "show progress (=bar: one live line; ours)"),
+    Row::new("no-progress", 0, Set(|s| scan::progress(s, false))),
+    Row::new("json", 0, Switch(|s| &mut s.options.json, true))
+        .ours()
+        .help("--json", "print every event as a line of JSON (ours)"),
+    Row::new("no-json", 0, Switch(|s| &mut s.options.json, false)).ours(),
     Row::new(
         "",
         b'P',
         Set(|s| {
             s.options.partial = true;
-            s.options.progress = true;
+            scan::progress(s, true);
         }),
     )
     .help("-P", "same as --partial --progress"),

@@ -266,6 +266,21 @@ pub(super) fn per_dir_filter(scan: &mut Scan) -> Result<(), Halt> {
     Ok(())
 }
 
+/// `--progress` and its negation.
+pub(super) fn progress(scan: &mut Scan, on: bool) {
+    scan.options.progress = on;
+    scan.options.progress_bar = false;
+}
+
+/// `--progress=bar`; nothing else is known.
+pub(super) fn progress_style(scan: &mut Scan, value: &[u8]) -> bool {
+    if value == b"bar" {
+        scan.options.progress = false;
+        scan.options.progress_bar = true;
+    }
+    value == b"bar"
+}
+
 pub(super) fn max_size(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
     let rule = SizeRule { name: "max-size", unit: b'b', min: None, max: None };
     scan.options.max_size = Some(rule.parse(value)?);

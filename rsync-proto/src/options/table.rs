@@ -11,6 +11,9 @@ use super::scan::Scan;
 pub(super) enum Apply {
     /// Assigns a flag.
     Switch(fn(&mut Scan) -> &mut bool, bool),
+    /// Assigns a flag; with a value (`--name=VALUE`) something that the C rsync does not know. Answers
+    /// whether it knows the value.
+    SwitchOr(fn(&mut Scan), fn(&mut Scan, &[u8]) -> bool),
     /// Adds one.
     Count(fn(&mut Scan) -> &mut u32),
     /// Assigns a number.
@@ -64,11 +67,13 @@ pub(super) struct Row {
     pub(super) label: &'static str,
     /// Second column of the help.
     pub(super) help: &'static str,
+    /// The C rsync does not have it. Such an option concerns this side alone and is never sent.
+    pub(super) ours: bool,
 }
 
 impl Row {
     pub(super) const fn new(name: &'static str, short: u8, apply: Apply) -> Self {
-        Self { name, short, apply, same_as: "", refusal: Refusal::Wild, label: "", help: "" }
+        Self { name, short, apply, same_as: "", refusal: Refusal::Wild, label: "", help: "", ours: false }
     }
 
     pub(super) const fn same_as(mut self, name: &'static str) -> Self {
@@ -84,6 +89,12 @@ impl Row {
     pub(super) const fn help(mut self, label: &'static str, help: &'static str) -> Self {
         self.label = label;
         self.help = help;
+        self
+    }
+
+    pub(super) const fn ours(mut self) -> Self {
+        self.ours = true;
+        self.refusal = Refusal::Always;
         self
     }
 
@@ -147,9 +158,10 @@ mod tests {
             expected.insert((name, short), (columns[4] != "none", refuse));
         }
         assert_eq!((expected.len(), daemon_rows), (258, 20));
+        let rows = || ROWS.iter().filter(|row| !row.ours);
         let mut actual: BTreeMap<_, _> =
-            ROWS.iter().map(|row| ((row.name, row.short), (row.takes_value(), row.refusal))).collect();
-        assert_eq!(actual.len(), ROWS.len(), "a spelling occurs twice");
+            rows().map(|row| ((row.name, row.short), (row.takes_value(), row.refusal))).collect();
+        assert_eq!(actual.len(), rows().count(), "a spelling occurs twice");
         assert!(
             actual.remove(&("use-qsort", 0)).is_some(),
             "the name 3.5.0 sends is accepted too (spec 08 §17)"
@@ -158,6 +170,13 @@ mod tests {
             assert_eq!(actual.get(key), Some(value), "{key:?}");
         }
         assert_eq!(actual.len(), expected.len());
+    }
+
+    #[test]
+    fn an_option_of_ours_hides_none_of_the_c_rsync() {
+        for (index, row) in ROWS.iter().enumerate().filter(|(_, row)| row.ours) {
+            assert_eq!((find_long(row.name.as_bytes()), row.short), (Some(index), 0), "{}", row.name);
+        }
     }
 
     #[test]
