@@ -10,7 +10,7 @@ use rsync_engine::scan::ScanRequest;
 use rsync_engine::tree::{LocalTree, Tree};
 use rsync_engine::{LinkControl, LocalSetup, Session, SystemOwners, copy, mode_change};
 use rsync_proto::filter::Filters;
-use rsync_proto::options::Append;
+use rsync_proto::options::{Append, SuperUser, TransferOptions};
 use rsync_proto::session::{AlgorithmVariables, agree_locally};
 use rsync_proto::text::Event;
 
@@ -59,8 +59,11 @@ impl Client {
             compress: self.environment.compress_list.clone(),
         };
         let negotiated = agree_locally(&options, &variables)?;
-        let tree: Arc<dyn Tree> = Arc::new(LocalTree::here().map_err(ClientError::current_dir)?);
+        let tree: Arc<dyn Tree> =
+            Arc::new(LocalTree::here().map_err(ClientError::current_dir)?.for_options(&options));
         let start_dir = std::env::current_dir().map_err(ClientError::current_dir)?;
+        let source_super_user = options.super_user;
+        let munge_links = apply_receiver_options(&mut options);
         let change_mode = mode_change(&options)?;
         let mut files = self.operator_files(Arc::clone(&tree));
         let names = self.requested_names(&mut files)?;
@@ -88,6 +91,8 @@ impl Client {
             request,
             names,
             destination: destination.map(|path| path.to_vec()).unwrap_or_default(),
+            source_super_user,
+            munge_links,
             owners: Box::new(SystemOwners::default()),
         };
         let report = copy(&session, setup)?;
@@ -95,4 +100,21 @@ impl Client {
         self.events.emit(Event::Finished(&totals));
         Ok(TransferReport { exit_code: session.exit_code(), totals })
     }
+}
+
+/// Options given by `-M` are those of the receiving half, as far as it has some of its own: its rights,
+/// which are changed, and whether it makes links unusable, which is answered.
+fn apply_receiver_options(options: &mut TransferOptions) -> bool {
+    let mut munges = false;
+    for option in std::mem::take(&mut options.remote_options) {
+        match &option[..] {
+            b"--super" => options.super_user = SuperUser::On,
+            b"--no-super" => options.super_user = SuperUser::Off,
+            b"--fake-super" => options.super_user = SuperUser::Fake,
+            b"--munge-links" => munges = true,
+            b"--no-munge-links" => munges = false,
+            _ => {}
+        }
+    }
+    munges
 }

@@ -48,7 +48,8 @@ impl Client {
     ) -> Result<TransferReport, ClientError> {
         let started = Instant::now();
         let options = &self.options;
-        let tree: Arc<dyn Tree> = Arc::new(LocalTree::here().map_err(ClientError::current_dir)?);
+        let tree: Arc<dyn Tree> =
+            Arc::new(LocalTree::here().map_err(ClientError::current_dir)?.for_options(options));
         let start_dir = std::env::current_dir().map_err(ClientError::current_dir)?;
         let change_mode = mode_change(options)?;
         let mut files = self.operator_files(Arc::clone(&tree));

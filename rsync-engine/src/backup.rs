@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::confine::{Dir, DirStack, Pinned, Stat, Trust, make_operator_dir, open_operator_dir};
 use crate::destination::Destination;
-use crate::meta::{ACCESS_ACL, DEFAULT_ACL};
+use crate::meta::{ACCESS_ACL, DEFAULT_ACL, fake_super};
 use crate::{EngineError, Session};
 
 /// Directories nested deeper than this are not removed to make way for a backup.
@@ -36,6 +36,8 @@ pub(crate) struct Backups<'a> {
     destination: &'a Destination,
     place: Option<BackupDir<'a>>,
     may_chown: bool,
+    /// What a file tells of itself is kept, too.
+    fake: bool,
 }
 
 /// `--backup-dir`.
@@ -66,6 +68,7 @@ impl<'a> Backups<'a> {
                 .as_ref()
                 .map(|path| BackupDir { path: path.as_ref(), dirs: RefCell::default() }),
             may_chown: options.super_user == SuperUser::On || rustix::process::geteuid().is_root(),
+            fake: options.super_user == SuperUser::Fake,
         })
     }
 
@@ -220,10 +223,11 @@ impl<'a> Backups<'a> {
             to.chown(Some(stat.uid), Some(stat.gid))?;
         }
         let options = &self.session.options;
-        if let Some(from) = from.map(Pinned::of).filter(|_| options.acls || options.xattrs > 0) {
+        if let Some(from) = from.map(Pinned::of).filter(|_| options.acls || options.xattrs > 0 || self.fake) {
             for name in from.xattr_names()? {
                 let is_acl = name == ACCESS_ACL || name == DEFAULT_ACL;
-                let wanted = if is_acl { options.acls } else { options.xattrs > 0 };
+                let told = self.fake && fake_super::is_internal(&name);
+                let wanted = told || if is_acl { options.acls } else { options.xattrs > 0 };
                 if let Some(value) = from.xattr(&name)?.filter(|_| wanted) {
                     to.set_xattr(&name, &value)?;
                 }
@@ -278,6 +282,11 @@ impl<'a> Backups<'a> {
                         made.chown(Some(model.uid), Some(model.gid))?;
                     }
                     made.chmod(model.mode)?;
+                    if let Some(told) =
+                        models.dir(above)?.xattr(name, fake_super::STAT)?.filter(|_| self.fake)
+                    {
+                        made.set_xattr(fake_super::STAT, &told)?;
+                    }
                 }
             }
             start = end + 1;

@@ -98,6 +98,9 @@ pub enum EngineError {
     /// A directory given by option cannot serve; the reason was said (exit 1).
     #[error("a directory given by option cannot be used")]
     BadOptionDir,
+    /// Munged links would lead somewhere (exit 4).
+    #[error("Symlink munging is unsafe when a /rsyncd-munged directory exists.")]
+    MungingUnsafe,
     /// The other thread of this side ended without saying why.
     #[error("a part of this process ended unexpectedly")]
     ReceiverGone,
@@ -174,6 +177,7 @@ impl EngineError {
             Self::Source(_) => ExitCode::SYNTAX,
             Self::Refused => ExitCode::FILE_SELECT,
             Self::BadOptionDir => ExitCode::SYNTAX,
+            Self::MungingUnsafe => ExitCode::UNSUPPORTED,
             Self::ReceiverGone => ExitCode::CHILD_TERMINATED,
             Self::IdMap(error) => error.exit_code(),
             Self::Chmod(error) => error.exit_code(),

@@ -11,11 +11,12 @@ use rsync_proto::options::{Append, MissingArgs, TransferOptions};
 use rsync_proto::phase::ItemFlags;
 use rsync_proto::session::Negotiated;
 use rsync_proto::sum::Checksum;
-use rsync_proto::text::{EntryFacts, Event, EventSink, Failure, Message, Role, Severity};
+use rsync_proto::text::{EntryFacts, Event, EventSink, Failure, Message, Place, Role, Severity};
 use rsync_proto::wire::Message as WireMessage;
 
 use crate::EngineError;
 use crate::link::LinkControl;
+use crate::meta::fake_super::CorruptStat;
 use crate::outgoing::Outgoing;
 
 /// One transfer, as seen by all threads of this side.
@@ -132,6 +133,22 @@ impl Session {
     /// Says that a system call failed.
     pub(crate) fn failed(&self, role: Role, failure: Failure<'_>, error: &io::Error) {
         self.say(Message::failed(role, failure, error.raw_os_error().unwrap_or_default()));
+    }
+
+    /// Refuses to munge links while a directory could be where they then lead to (spec 04 §7.2).
+    ///
+    /// # Errors
+    /// [`EngineError::MungingUnsafe`].
+    pub(crate) fn check_munging(&self, munges: bool) -> Result<(), EngineError> {
+        let place = std::path::Path::new("/rsyncd-munged");
+        if munges && place.is_dir() { Err(EngineError::MungingUnsafe) } else { Ok(()) }
+    }
+
+    /// Says that nobody knows what a file stands for (`--fake-super`).
+    pub(crate) fn say_corrupt(&self, place: Place<'_>, corrupt: &CorruptStat) {
+        let path = [place.root, b"/", place.name].concat();
+        self.errors.transfer_error();
+        self.say(Message::CorruptFakeStat(&path, &corrupt.text));
     }
 
     /// Whether content always travels whole, without block sums (spec 07 §1).

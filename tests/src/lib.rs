@@ -24,6 +24,7 @@ pub mod shell;
 pub mod snapshot;
 pub mod tls;
 pub mod tree;
+pub mod ways;
 pub mod work;
 
 pub use daemon::Daemon;
@@ -33,4 +34,5 @@ pub use proxy::{Proxy, ProxyPlan};
 pub use pull::{Pull, Transport};
 pub use snapshot::{Compare, Snapshot};
 pub use tree::Tree;
+pub use ways::{Copying, Way};
 pub use work::Work;

@@ -139,7 +139,8 @@ fn session(mut connection: Connection, request: Request) -> Result<ExitCode, Ser
     let to_client = options.stderr == StderrMode::Client || !negotiated.has_item_flags();
     let voice = if to_client { voice } else { voice.with_errors_to(Box::new(io::stderr())) };
     let events: Arc<dyn EventSink> = Arc::new(voice);
-    let tree: Arc<dyn Tree> = Arc::new(LocalTree::here().map_err(ServerError::Streams)?);
+    let tree = LocalTree::here().map_err(ServerError::Streams)?.for_options(&options);
+    let tree: Arc<dyn Tree> = Arc::new(tree);
     let mut files = OperatorFiles::new(Arc::clone(&tree), Arc::clone(&events), None);
     let names = requested_names(&options, &mut files)?;
     let mut session = Session::new(negotiated, options, true, events, control);

@@ -198,6 +198,16 @@ impl Dir {
         Ok(file)
     }
 
+    /// Makes a new empty file, 0600.
+    ///
+    /// # Errors
+    /// `EEXIST` when the name is taken.
+    pub fn create_new(&self, name: &[u8]) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(File::from(rustix::fs::openat(&self.fd, component(name)?, flags, mode)?))
+    }
+
     /// Makes a new file for the content of `name` under a temporary name (spec 07 §6.1), 0600.
     ///
     /// # Errors

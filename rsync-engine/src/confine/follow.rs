@@ -7,7 +7,8 @@ use std::mem::MaybeUninit;
 use rsync_proto::flist::Kind;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, StatxFlags};
 
-use super::{Dir, Stat};
+use super::dir::{component, stat_fd};
+use super::{Dir, Pinned, Stat};
 
 /// Opening what may turn out to be a terminal or a fifo.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NOCTTY).union(OFlags::NONBLOCK);
@@ -101,9 +102,31 @@ fn stat_and_birth(fd: impl rustix::fd::AsFd, path: &[u8], flags: AtFlags) -> io:
 }
 
 impl Dir {
-    /// The size in bytes of the device `name`, found by seeking to its end (`--copy-devices`).
+    /// The size in bytes of the device `name` (`--copy-devices`, `--write-devices`).
     pub(crate) fn device_size(&self, name: &[u8]) -> io::Result<u64> {
-        let mut device = File::from(self.follow(name, READ | OFlags::NOFOLLOW, Reach::Anywhere)?);
-        io::Seek::seek(&mut device, io::SeekFrom::End(0))
+        length_of_device(&File::from(self.follow(name, READ | OFlags::NOFOLLOW, Reach::Anywhere)?))
+    }
+
+    /// Holds what `path` leads to.
+    pub(crate) fn pin_following(&self, path: &[u8], reach: Reach) -> io::Result<Pinned<'static>> {
+        Ok(Pinned::found(self.follow(path, OFlags::PATH, reach)?))
+    }
+
+    /// Opens a regular file or a device for reading; a link is not followed and a fifo does not block.
+    pub(crate) fn open_content_and_stat(&self, name: &[u8]) -> io::Result<(File, Stat)> {
+        let file = File::from(self.follow(component(name)?, READ | OFlags::NOFOLLOW, Reach::Anywhere)?);
+        let stat = stat_fd(&file)?;
+        if !stat.is_file() && !stat.kind().is_device() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a regular file nor a device"));
+        }
+        Ok((file, stat))
+    }
+}
+
+/// The length of an open device in bytes, found by seeking to its end; 0 where that means nothing.
+pub(crate) fn length_of_device(mut device: &File) -> io::Result<u64> {
+    match io::Seek::seek(&mut device, io::SeekFrom::End(0)) {
+        Err(error) if error.kind() == io::ErrorKind::NotSeekable => Ok(0),
+        result => result,
     }
 }

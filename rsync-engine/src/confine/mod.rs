@@ -15,7 +15,7 @@ mod stat;
 
 pub use dir::Dir;
 pub(crate) use dir::stat_fd;
-pub(crate) use follow::Reach;
+pub(crate) use follow::{Reach, length_of_device};
 pub use owner_walk::open_operator_file;
 pub(crate) use owner_walk::{Trust, make_operator_dir, open_operator_dir};
 pub use pinned::Pinned;

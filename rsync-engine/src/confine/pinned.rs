@@ -40,6 +40,13 @@ impl Dir {
     }
 }
 
+impl Pinned<'static> {
+    /// A file that was opened for no other use than naming it.
+    pub(super) fn found(fd: OwnedFd) -> Self {
+        Self(Held::Found(fd))
+    }
+}
+
 impl<'f> Pinned<'f> {
     /// A file that is open already.
     #[must_use]

@@ -90,7 +90,8 @@ impl Generator<'_> {
     }
 
     fn candidate(&mut self, at: &At<'_>, number: u8) -> Option<Candidate> {
-        let stat = self.in_alternate(at, number, Dir::stat).ok()?;
+        let attributes = self.attributes.clone();
+        let stat = self.in_alternate(at, number, |dir, name| attributes.stat_in(dir, name)).ok()?;
         if class(stat.kind()) != class(at.entry.kind()) {
             return None;
         }
@@ -115,7 +116,11 @@ impl Generator<'_> {
                     self.open_alternate(at, *number).is_ok_and(|file| self.has_digest(at, file))
                 }
             },
-            _ => is_equal_node(&at.entry, stat, || self.in_alternate(at, *number, Dir::read_link)),
+            _ => {
+                let attributes = self.attributes.clone();
+                let read_link = |dir: &Dir, name: &[u8]| attributes.read_link(dir, name);
+                is_equal_node(&at.entry, stat, || self.in_alternate(at, *number, read_link))
+            }
         }
     }
 
@@ -263,7 +268,7 @@ impl Generator<'_> {
     ) -> io::Result<()> {
         let (from, to) = (Pinned::of(from), Pinned::of(to));
         let options = &self.session.options;
-        let current = &to.stat()?;
+        let current = &self.attributes.stat_of(&to)?;
         let acls = self.shared.acls(&at.entry, options);
         let change = Change { entry: &at.entry, current, wanted, acls, times: Times::Exact };
         let set_xattrs = |file: &Pinned<'_>| {

@@ -244,7 +244,9 @@ impl Generator<'_> {
         };
         let (mut found, mut protected) = (Vec::new(), false);
         for name in names.into_iter().filter(|name| !listed(name)) {
-            let Ok(stat) = dir.stat(&name) else { continue };
+            // What cannot be told can be deleted nevertheless.
+            let told = self.attributes.stat_in(dir, &name);
+            let Ok(stat) = told.or_else(|_| dir.stat(&name)) else { continue };
             let path = join(dir_path, &name);
             let subject = Subject::entry(&path, stat.is_dir());
             let filters = &self.deleter.filters;

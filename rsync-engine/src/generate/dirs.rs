@@ -15,7 +15,7 @@ use super::judge::{item_flags, keeps_time, mtime, same_time};
 use super::run::Generator;
 use crate::EngineError;
 use crate::confine::Stat;
-use crate::meta::Times;
+use crate::meta::{Times, fake_super};
 
 /// What is remembered of directories while their contents change.
 #[derive(Debug, Default)]
@@ -82,7 +82,8 @@ impl Generator<'_> {
         };
         if is_free {
             let (dir, name) = self.place()?.place_of(&at.entry);
-            if self.dirs.dir(dir).and_then(|dir| dir.mkdir(name, at.entry.mode() & 0o700)).is_ok() {
+            let early_mode = if self.attributes.privilege().fake { 0o700 } else { at.entry.mode() & 0o700 };
+            if self.dirs.dir(dir).and_then(|dir| dir.mkdir(name, early_mode)).is_ok() {
                 self.directories.made_early(at.path);
             }
         }
@@ -184,11 +185,15 @@ impl Generator<'_> {
         if name == b"." {
             return Ok(());
         }
-        let made = self.dirs.dir(dir_path).and_then(|dir| dir.mkdir(name, at.entry.mode() & 0o7777));
+        let mode = match self.attributes.privilege().fake {
+            true => fake_super::usable_dir(at.entry.mode()),
+            false => at.entry.mode() & 0o7777,
+        };
+        let made = self.dirs.dir(dir_path).and_then(|dir| dir.mkdir(name, mode));
         match made {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.session.options.relative => {
                 self.make_parents(dir_path)?;
-                self.dirs.dir(dir_path)?.mkdir(name, at.entry.mode() & 0o7777)
+                self.dirs.dir(dir_path)?.mkdir(name, mode)
             }
             result => result,
         }
@@ -197,7 +202,8 @@ impl Generator<'_> {
     fn set_directory_attributes(&mut self, at: &At<'_>, existing: Option<&Stat>) {
         let mut wanted = self.wanted(at, existing);
         let usable = wanted.mode | 0o700;
-        let held_open = !self.attributes.privilege().root && usable != wanted.mode;
+        let privilege = self.attributes.privilege();
+        let held_open = !privilege.root && !privilege.fake && usable != wanted.mode;
         let current = match self.lstat(at) {
             Ok(stat) => stat,
             Err(error) => return self.report(Failure::Stat(self.full_path(at.path)), &error),
@@ -253,7 +259,8 @@ impl Generator<'_> {
         let just_changed = current.mtime.0 >= self.started && current.mtime != listed;
         let stale = keeps_time(&at.entry, options)
             && (just_changed || !same_time(options.modify_window, current.mtime, listed));
-        let closed = !self.attributes.privilege().root && (current.mode ^ wanted.mode) & 0o7777 != 0;
+        let privilege = self.attributes.privilege();
+        let closed = !privilege.root && (current.mode ^ wanted.mode) & 0o7777 != 0;
         if stale || closed {
             self.apply(&at, &current, &wanted, Times::Exact);
         }

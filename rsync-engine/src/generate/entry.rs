@@ -13,6 +13,7 @@ use super::run::Generator;
 use crate::EngineError;
 use crate::confine::Stat;
 use crate::destination::Destination;
+use crate::meta::fake_super::CorruptStat;
 
 /// An entry of a list, with what the wire and people call it.
 #[derive(Clone, Copy)]
@@ -47,7 +48,12 @@ impl<'a> Generator<'a> {
         let stat = match self.lstat_unless_imagined(&at) {
             Ok(stat) => stat,
             Err(error) => {
-                self.report(Failure::StatTarget(self.full_path(at.path)), &error);
+                match CorruptStat::of(&error) {
+                    Some(corrupt) => {
+                        self.session.say_corrupt(self.full_path(at.path), corrupt);
+                    }
+                    None => self.report(Failure::StatTarget(self.full_path(at.path)), &error),
+                }
                 return self.drop_member(&at);
             }
         };
@@ -113,13 +119,13 @@ impl<'a> Generator<'a> {
     pub(super) fn lstat(&mut self, at: &At<'_>) -> io::Result<Stat> {
         let Some(destination) = self.destination else { return Err(io::ErrorKind::NotFound.into()) };
         let (dir, name) = destination.place_of(&at.entry);
-        let stat = self.dirs.dir(dir)?.stat(name)?;
+        let stat = self.attributes.stat_in(self.dirs.dir(dir)?, name)?;
         let may_lead = self.session.options.keep_dirlinks && at.entry.is_dir();
         if may_lead
             && stat.kind() == Kind::Symlink
             && let Ok(target) = self.dirs.dir(if dir.is_empty() { name } else { at.path })
         {
-            return target.stat_self();
+            return self.attributes.stat_in(target, b".");
         }
         Ok(stat)
     }

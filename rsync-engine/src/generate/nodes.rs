@@ -17,7 +17,7 @@ use super::run::Generator;
 use crate::EngineError;
 use crate::backup::Purpose;
 use crate::confine::{Dir, Stat};
-use crate::meta::Times;
+use crate::meta::{Times, fake_super};
 
 /// Temporary names tried before giving up.
 const TRIES: u32 = 100;
@@ -87,7 +87,8 @@ impl Generator<'_> {
     }
 
     pub(super) fn is_equal_node(&mut self, at: &At<'_>, stat: &Stat) -> bool {
-        is_equal_node(&at.entry, stat, || self.in_place(at, |dir, name| dir.read_link(name)))
+        let attributes = self.attributes.clone();
+        is_equal_node(&at.entry, stat, || self.in_place(at, |dir, name| attributes.read_link(dir, name)))
     }
 
     /// Runs `action` on the directory and name of an entry.
@@ -110,10 +111,12 @@ impl Generator<'_> {
     /// Makes the node under a temporary name, sets its attributes, and renames it over what is there.
     fn make_node(&mut self, at: &At<'_>, replaces: bool) -> io::Result<()> {
         let entry = at.entry;
+        let fake = self.attributes.privilege().fake;
         let kept = if replaces { self.keep_replaced(at) } else { Ok(()) };
         let made = kept.and_then(|()| {
             self.in_place(at, |dir, name| {
                 replace(dir, name, |temp| match entry.kind() {
+                    _ if fake => fake_super::make_node(dir, temp, &entry),
                     Kind::Symlink => dir.symlink(entry.target().unwrap_or_default(), temp),
                     _ => dir.mknod(temp, entry.mode() & !0o7077, entry.rdev()),
                 })

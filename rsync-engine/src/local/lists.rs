@@ -4,10 +4,9 @@
 use std::io;
 use std::sync::Arc;
 
-use rsync_proto::filter::Side;
 use rsync_proto::flist::{
-    Columns, Entry, EntryFlags, EntryRef, Finish, IdNames, Kind, LinkGroups, Order, Owner, OwnerNames,
-    Segment, SegmentBuilder,
+    Columns, Entry, EntryFlags, EntryRef, Finish, IdNames, Kind, LinkGroups, MUNGE_PREFIX, Order, Owner,
+    OwnerNames, Segment, SegmentBuilder,
 };
 use rsync_proto::text::{Event, KindCounts, Place, Severity};
 
@@ -36,6 +35,7 @@ pub(super) struct LocalLists<'a> {
     ids: LocalIds,
     owners: Box<dyn OwnerNames + Send>,
     groups: LinkGroups,
+    munges: bool,
     pub(super) totals: ListTotals,
 }
 
@@ -56,6 +56,7 @@ struct Collecting<'l> {
     groups: Option<&'l mut LinkGroups>,
     totals: &'l mut ListTotals,
     nanoseconds: bool,
+    munges: bool,
     entry: Entry,
 }
 
@@ -74,6 +75,9 @@ impl ListSink for Collecting<'_> {
         entry.flags = if kind == Kind::Dir { received_flags(entry.flags) } else { EntryFlags::NONE };
         if !self.nanoseconds {
             entry.nsec = 0;
+        }
+        if self.munges && kind == Kind::Symlink {
+            entry.target.splice(..0, MUNGE_PREFIX.iter().copied());
         }
         let inode = entry.inode.filter(|inode| inode.shared && kind != Kind::Dir);
         entry.group = match (&mut self.groups, inode) {
@@ -100,7 +104,7 @@ impl<'a> LocalLists<'a> {
     pub(super) fn new(
         session: &'a Arc<Session>,
         shared: &'a Shared,
-        tree: Arc<dyn Tree>,
+        (tree, rules): (Arc<dyn Tree>, XattrRules),
         mut request: ScanRequest,
         names: Option<Vec<Vec<u8>>>,
         owners: Box<dyn OwnerNames + Send>,
@@ -108,7 +112,6 @@ impl<'a> LocalLists<'a> {
         let options = &session.options;
         let tables = SentTables::default();
         if request.attributes.is_none() {
-            let rules = XattrRules::new(options, &Arc::new(request.filters.clone()), Side::Sender);
             let attributes = SourceAttributes::new(options, rules, tables.clone());
             request.attributes = attributes.map(|attributes| Box::new(attributes) as _);
         }
@@ -127,8 +130,15 @@ impl<'a> LocalLists<'a> {
             ids: LocalIds::new(session, Privilege::of_process(options))?,
             owners,
             groups: LinkGroups::default(),
+            munges: false,
             totals: ListTotals::default(),
         })
+    }
+
+    /// Makes all symlinks lead nowhere, if asked to.
+    pub(super) fn munging(mut self, munges: bool) -> Self {
+        self.munges = munges;
+        self
     }
 
     /// Makes the first list, which without incremental recursion is the only one.
@@ -161,6 +171,7 @@ impl<'a> LocalLists<'a> {
             groups: self.columns.hard_links.then_some(&mut self.groups),
             totals: &mut self.totals,
             nanoseconds: self.session.negotiated.has_nanoseconds(),
+            munges: self.munges,
             entry: Entry::default(),
         };
         let Some(parent) = work(&mut self.scan, &mut sink)? else { return Ok(None) };

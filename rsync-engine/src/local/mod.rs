@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use rsync_proto::filter::Side;
 use rsync_proto::flist::OwnerNames;
+use rsync_proto::options::SuperUser;
 use rsync_proto::text::Message;
 
 use crate::generate::{Deleter, Generator};
@@ -35,6 +36,12 @@ pub struct LocalSetup {
     pub names: Option<Vec<Vec<u8>>>,
     /// The destination argument, as typed. Not used by `--list-only`.
     pub destination: Vec<u8>,
+    /// Whose rights the sources are read with; the session's options say whose the destination is
+    /// written with.
+    pub source_super_user: SuperUser,
+    /// Symlinks are made unusable at the destination; what the session's options say of that makes those
+    /// of the sources usable.
+    pub munge_links: bool,
     /// The database of users and groups, for `--usermap` and `--groupmap`.
     pub owners: Box<dyn OwnerNames + Send>,
 }
@@ -54,12 +61,18 @@ impl std::fmt::Debug for LocalSetup {
 /// Whatever ended the copy early. No file of the destination is incomplete then, unless `--inplace`
 /// or `--partial` asked for it.
 pub fn copy(session: &Arc<Session>, setup: LocalSetup) -> Result<SendReport, EngineError> {
-    let LocalSetup { tree, request, names, destination, owners } = setup;
+    let LocalSetup { tree, request, names, destination, source_super_user, munge_links, owners } = setup;
+    session.check_munging(munge_links || session.options.munge_links == Some(true))?;
     let filters = request.filters.clone();
-    let xattr_rules = XattrRules::new(&session.options, &Arc::new(filters.clone()), Side::Receiver);
+    let options = &session.options;
+    let rules_of =
+        |super_user, side| XattrRules::new(super_user, options.xattrs, &Arc::new(filters.clone()), side);
+    let xattr_rules = rules_of(options.super_user, Side::Receiver);
+    let source_rules = rules_of(source_super_user, Side::Sender);
     let (shared, notices) = Shared::new(xattr_rules);
     let started = Instant::now();
-    let lists = LocalLists::new(session, &shared, tree, request, names, owners)?;
+    let lists =
+        LocalLists::new(session, &shared, (tree, source_rules), request, names, owners)?.munging(munge_links);
     let mut peer = LocalPeer::new(session, &shared, lists, started);
     let generator = Generator::new(session, &shared, &mut peer, notices, Deleter::new(filters));
     let generator = generator.map_err(|source| EngineError::FileIo {

@@ -3,8 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
-use rsync_proto::meta::{Acl, AclKind, AclName};
+use rsync_proto::meta::{Acl, AclKind, AclName, acl_from_attribute, acl_to_attribute};
+use rsync_proto::options::SuperUser;
 
+use super::fake_super;
 use crate::confine::{Dir, Pinned};
 
 /// Where Linux keeps the access ACL.
@@ -76,15 +78,73 @@ fn format(acl: &Acl) -> Vec<u8> {
     value
 }
 
-/// The access ACL of a file with permissions `mode` whose attribute has this value; a file without
-/// one has the ACL that its permissions are.
-pub(crate) fn access(value: Option<&[u8]>, mode: u32) -> io::Result<Acl> {
-    value.map_or_else(|| Ok(Acl::of_mode(mode)), parse)
+/// Where the ACLs of files are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum AclStore {
+    /// By the kernel, which obeys them.
+    #[default]
+    Kernel,
+    /// In attributes of this program (`--fake-super`).
+    Fake,
 }
 
-/// The default ACL of a directory whose attribute has this value; an empty one where there is none.
-pub(crate) fn default(value: Option<&[u8]>) -> io::Result<Acl> {
-    value.map_or_else(|| Ok(Acl::default()), parse)
+impl AclStore {
+    /// Where a process of these rights keeps them.
+    pub(crate) fn of(super_user: SuperUser) -> Self {
+        if super_user == SuperUser::Fake { Self::Fake } else { Self::Kernel }
+    }
+
+    /// The attribute that holds ACLs of this kind.
+    fn key(self, kind: AclKind) -> &'static [u8] {
+        match (self, kind) {
+            (Self::Kernel, AclKind::Access) => ACCESS,
+            (Self::Kernel, AclKind::Default) => DEFAULT,
+            (Self::Fake, AclKind::Access) => fake_super::ACCESS,
+            (Self::Fake, AclKind::Default) => fake_super::DEFAULT,
+        }
+    }
+
+    fn parse(self, value: &[u8]) -> io::Result<Acl> {
+        match self {
+            Self::Kernel => parse(value),
+            Self::Fake => acl_from_attribute(value)
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed ACL attribute")),
+        }
+    }
+
+    fn format(self, acl: &Acl) -> Vec<u8> {
+        match self {
+            Self::Kernel => format(acl),
+            Self::Fake => acl_to_attribute(acl),
+        }
+    }
+
+    /// The access ACL of a file with permissions `mode`, whose attributes `read` answers; a file without
+    /// one has the ACL that its permissions are.
+    pub(crate) fn access(
+        self,
+        mode: u32,
+        read: impl FnOnce(&[u8]) -> io::Result<Option<Vec<u8>>>,
+    ) -> io::Result<Acl> {
+        let plain = Acl::of_mode(mode);
+        let Some(value) = read(self.key(AclKind::Access))? else { return Ok(plain) };
+        let acl = self.parse(&value)?;
+        Ok(match self {
+            Self::Kernel => acl,
+            // What the permissions say is left out there.
+            Self::Fake => Acl {
+                user_obj: acl.user_obj.or(plain.user_obj),
+                group_obj: acl.group_obj.or(plain.group_obj),
+                other: acl.other.or(plain.other),
+                ..acl
+            },
+        })
+    }
+
+    /// The default ACL of a directory, whose attributes `read` answers; an empty one where there is none.
+    pub(crate) fn default(self, read: impl FnOnce(&[u8]) -> io::Result<Option<Vec<u8>>>) -> io::Result<Acl> {
+        read(self.key(AclKind::Default))?.map_or_else(|| Ok(Acl::default()), |value| self.parse(&value))
+    }
 }
 
 /// The permissions that the default ACL of `dir` leaves to what is made there; `None` if it has none,
@@ -103,6 +163,7 @@ pub(crate) struct WantedAcls {
     pub(crate) access: Option<Arc<Acl>>,
     /// Complete; `None` for anything but a directory.
     pub(crate) default: Option<Arc<Acl>>,
+    pub(crate) store: AclStore,
 }
 
 /// What could not be set, and why.
@@ -117,13 +178,13 @@ impl WantedAcls {
 
     fn access_differs(&self, file: &Pinned<'_>, current: u32, mode: u32) -> io::Result<bool> {
         let Some(wanted) = &self.access else { return Ok(false) };
-        let now = access(file.xattr(ACCESS)?.as_deref(), current)?;
+        let now = self.store.access(current, |key| file.xattr(key))?;
         Ok(now.access_differs(wanted, mode))
     }
 
     fn default_differs(&self, file: &Pinned<'_>) -> io::Result<bool> {
         let Some(wanted) = &self.default else { return Ok(false) };
-        Ok(default(file.xattr(DEFAULT)?.as_deref())? != **wanted)
+        Ok(self.store.default(|key| file.xattr(key))? != **wanted)
     }
 
     /// Sets what differs, and answers whether anything did: the permissions of `file` may have
@@ -143,10 +204,18 @@ impl WantedAcls {
         if !self.access_differs(file, current, mode)? {
             return Ok(false);
         }
-        if (current ^ mode) & SPECIAL != 0 {
-            file.chmod(mode & (SPECIAL | 0o700))?;
-        }
-        file.set_xattr(ACCESS, &format(&Acl::clone(wanted).completed(mode)))?;
+        let key = self.store.key(AclKind::Access);
+        let acl = Acl::clone(wanted);
+        let acl = match self.store {
+            AclStore::Fake => acl.with_access_mask(mode),
+            AclStore::Kernel => {
+                if (current ^ mode) & SPECIAL != 0 {
+                    file.chmod(mode & (SPECIAL | 0o700))?;
+                }
+                acl.completed(mode)
+            }
+        };
+        file.set_xattr(key, &self.store.format(&acl))?;
         Ok(true)
     }
 
@@ -155,10 +224,11 @@ impl WantedAcls {
         if !self.default_differs(file)? {
             return Ok(false);
         }
+        let key = self.store.key(AclKind::Default);
         if wanted.user_obj.is_none() {
-            file.remove_xattr(DEFAULT)?;
+            file.remove_xattr(key)?;
         } else {
-            file.set_xattr(DEFAULT, &format(wanted))?;
+            file.set_xattr(key, &self.store.format(wanted))?;
         }
         Ok(true)
     }
@@ -183,7 +253,7 @@ mod tests {
     }
 
     fn wanted(acl: Acl) -> WantedAcls {
-        WantedAcls { access: Some(Arc::new(acl)), default: None }
+        WantedAcls { access: Some(Arc::new(acl)), ..WantedAcls::default() }
     }
 
     fn mode_of(file: &Pinned<'_>) -> u32 {
@@ -226,7 +296,7 @@ mod tests {
         let acls = wanted(Acl { group_obj: Some(4), names: vec![user(1001, 6)], ..Acl::default() });
         assert!(acls.apply(&file, 0o600, 0o664).expect("set"));
         assert_eq!(mode_of(&file), 0o664);
-        let now = access(file.xattr(ACCESS).expect("get").as_deref(), 0o664).expect("valid");
+        let now = AclStore::Kernel.access(0o664, |key| file.xattr(key)).expect("valid");
         assert_eq!((now.group_obj, now.mask, &now.names[..]), (Some(4), Some(6), &[user(1001, 6)][..]));
         assert!(!acls.differ(&file, 0o664, 0o664).expect("compare"));
         assert!(!acls.apply(&file, 0o664, 0o664).expect("nothing to do"));
@@ -251,7 +321,7 @@ mod tests {
         let acls = wanted(Acl { names: vec![user(7, 5)], ..Acl::default() });
         assert!(acls.apply(&file, 0o4755, 0o755).expect("set"));
         assert_eq!(mode_of(&file), 0o755, "3.5.0 leaves the group without permissions until the next run");
-        let now = access(file.xattr(ACCESS).expect("get").as_deref(), 0o755).expect("valid");
+        let now = AclStore::Kernel.access(0o755, |key| file.xattr(key)).expect("valid");
         assert_eq!(now.group_obj, Some(5));
     }
 
@@ -260,10 +330,10 @@ mod tests {
         let (_place, dir) = scratch();
         let file = dir.pin(b"d").expect("pin");
         let acl = Acl { mask: Some(5), names: vec![user(9, 7)], ..Acl::of_mode(0o755) };
-        let acls = WantedAcls { access: None, default: Some(Arc::new(acl)) };
+        let acls = WantedAcls { default: Some(Arc::new(acl)), ..WantedAcls::default() };
         assert!(acls.apply(&file, 0o755, 0o755).expect("set"));
         assert!(!acls.differ(&file, 0o755, 0o755).expect("compare"));
-        let none = WantedAcls { access: None, default: Some(Arc::default()) };
+        let none = WantedAcls { default: Some(Arc::default()), ..WantedAcls::default() };
         assert!(none.apply(&file, 0o755, 0o755).expect("remove"));
         assert_eq!(file.xattr(DEFAULT).expect("get"), None);
     }

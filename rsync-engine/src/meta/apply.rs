@@ -7,7 +7,7 @@ use rsync_proto::meta::AclKind;
 use rsync_proto::options::TransferOptions;
 use rsync_proto::text::{Failure, Place};
 
-use super::{Privilege, WantedAcls, creation_limit};
+use super::{Privilege, WantedAcls, creation_limit, fake_super};
 use crate::confine::{Dir, Pinned, Stat};
 use crate::generate::judge::{Time, Wanted, keeps_time, mtime, same_time};
 
@@ -47,6 +47,8 @@ pub(crate) enum Step {
     Times,
     /// An ACL.
     Acl(AclKind),
+    /// What is told of the file (`--fake-super`).
+    FakeStat,
     /// The permissions.
     Permissions,
 }
@@ -61,6 +63,7 @@ impl Step {
             Self::Times => Failure::SetTimes(place),
             Self::Acl(AclKind::Access) => Failure::SetAcl(place.name, "ACL_TYPE_ACCESS"),
             Self::Acl(AclKind::Default) => Failure::SetAcl(place.name, "ACL_TYPE_DEFAULT"),
+            Self::FakeStat => Failure::WriteFakeStat(place),
             Self::Permissions => Failure::SetPermissions(place),
         }
     }
@@ -95,6 +98,21 @@ impl Attributes {
         &self.privilege
     }
 
+    /// What this side takes `name` in `dir` for.
+    pub(crate) fn stat_in(&self, dir: &Dir, name: &[u8]) -> io::Result<Stat> {
+        if self.privilege.fake { fake_super::stat_in(dir, name) } else { dir.stat(name) }
+    }
+
+    /// What this side takes a held file for.
+    pub(crate) fn stat_of(&self, file: &Pinned<'_>) -> io::Result<Stat> {
+        if self.privilege.fake { fake_super::stat_of(file) } else { file.stat() }
+    }
+
+    /// The target of what this side takes for a symlink.
+    pub(crate) fn read_link(&self, dir: &Dir, name: &[u8]) -> io::Result<Vec<u8>> {
+        if self.privilege.fake { fake_super::read_link(dir, name) } else { dir.read_link(name) }
+    }
+
     /// What `entry` shall have; `existing` is what was there before this run, if its permissions
     /// are to be kept without `-p`; `parent` is the directory it is made in, if that is known and
     /// exists (spec 04 §5.1).
@@ -126,9 +144,13 @@ impl Attributes {
     /// Whether anything but an ACL or an extended attribute would have to be changed.
     pub(crate) fn differ(&self, change: &Change<'_>, options: &TransferOptions) -> bool {
         let Change { entry, current, wanted, .. } = change;
-        let permissions = entry.kind() != Kind::Symlink && (current.mode ^ wanted.mode) & 0o7777 != 0;
+        let has_permissions = self.privilege.fake || entry.kind() != Kind::Symlink;
+        let permissions = has_permissions && (current.mode ^ wanted.mode) & 0o7777 != 0;
+        // A file that has just been made to stand for something else does not tell so yet.
+        let stands = self.privilege.fake && current.kind() != entry.kind();
         let (mtime, atime) = self.times(change, options);
         permissions
+            || stands
             || mtime.is_some()
             || atime.is_some()
             || wanted.uid.is_some_and(|uid| uid != current.uid)
@@ -151,8 +173,16 @@ impl Attributes {
         let Change { entry, current, wanted, acls, .. } = change;
         let mut mode = current.mode;
         let mut changed = false;
-        let uid = wanted.uid.filter(|&uid| uid != current.uid);
-        let gid = wanted.gid.filter(|&gid| gid != current.gid);
+        if self.privilege.fake {
+            match fake_super::apply(file, entry, wanted, current) {
+                Ok(did) => changed |= did,
+                Err(error) => report(Step::FakeStat, error),
+            }
+            mode = wanted.mode;
+        }
+        let owners = !self.privilege.fake;
+        let uid = wanted.uid.filter(|&uid| owners && uid != current.uid);
+        let gid = wanted.gid.filter(|&gid| owners && gid != current.gid);
         if uid.is_some() || gid.is_some() {
             let step = if uid.is_some() { Step::Owner } else { Step::Group };
             if let Err(error) = file.chown(uid, gid) {
@@ -177,13 +207,13 @@ impl Attributes {
             Ok(false) => {}
             Ok(true) => {
                 changed = true;
-                if !refresh(file, &mut mode, report) {
+                if owners && !refresh(file, &mut mode, report) {
                     return changed;
                 }
             }
             Err((kind, error)) => report(Step::Acl(kind), error),
         }
-        if entry.kind() != Kind::Symlink && (mode ^ wanted.mode) & 0o7777 != 0 {
+        if owners && entry.kind() != Kind::Symlink && (mode ^ wanted.mode) & 0o7777 != 0 {
             match file.chmod(wanted.mode) {
                 Ok(()) => changed = true,
                 Err(error) => report(Step::Permissions, error),

@@ -2,16 +2,15 @@
 
 mod acl;
 mod apply;
+pub(crate) mod fake_super;
 mod ids;
 mod owners;
 mod privilege;
 mod received;
 mod xattr;
 
-pub(crate) use acl::{
-    ACCESS as ACCESS_ACL, DEFAULT as DEFAULT_ACL, WantedAcls, access as access_acl, creation_limit,
-    default as default_acl,
-};
+pub(crate) use crate::generate::judge::Wanted;
+pub(crate) use acl::{ACCESS as ACCESS_ACL, AclStore, DEFAULT as DEFAULT_ACL, WantedAcls, creation_limit};
 pub(crate) use apply::{Attributes, Change, Step, Times};
 pub(crate) use ids::LocalIds;
 pub use owners::SystemOwners;

@@ -12,6 +12,8 @@ pub(crate) struct Privilege {
     pub(crate) privileged: bool,
     /// The effective user is root.
     pub(crate) root: bool,
+    /// Privileged attributes are only told, not set: `--fake-super`.
+    pub(crate) fake: bool,
     /// The process's umask.
     pub(crate) umask: u32,
     groups: Vec<u32>,
@@ -29,7 +31,8 @@ impl Privilege {
             SuperUser::Off => false,
             SuperUser::On | SuperUser::Fake => true,
         };
-        Self { privileged, root, umask: umask(), groups }
+        let fake = options.super_user == SuperUser::Fake;
+        Self { privileged, root, fake, umask: umask(), groups }
     }
 
     /// Whether files can be given to group `gid`.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rsync_proto::flist::{EntryRef, FileListDecoder};
 use rsync_proto::meta::{Acl, AclName, ReceivedXattr, ReceivedXattrs, SentXattr, XattrValue};
 
-use super::acl::WantedAcls;
+use super::acl::{AclStore, WantedAcls};
 use super::xattr::XattrRules;
 use crate::scan::SentTables;
 
@@ -65,12 +65,13 @@ impl ReceivedAttributes {
     }
 
     /// The ACLs of an entry.
-    pub(crate) fn acls(&self, entry: &EntryRef<'_>) -> WantedAcls {
+    pub(crate) fn acls(&self, entry: &EntryRef<'_>, store: AclStore) -> WantedAcls {
         let tables = self.lock();
         let find = |table: &[Arc<Acl>], number: Option<u32>| table.get(number? as usize).cloned();
         WantedAcls {
             access: find(&tables.access, entry.access_acl()),
             default: find(&tables.default, entry.default_acl()),
+            store,
         }
     }
 

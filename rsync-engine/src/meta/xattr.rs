@@ -7,8 +7,9 @@ use std::sync::Arc;
 use rsync_proto::filter::{Filters, Side, Subject};
 use rsync_proto::flist::Kind;
 use rsync_proto::meta::{ReceivedXattrs, SentXattr, SentXattrs, XattrNames, XattrValue};
-use rsync_proto::options::{SuperUser, TransferOptions};
+use rsync_proto::options::SuperUser;
 
+use super::AclStore;
 use crate::confine::Pinned;
 
 /// Names and values on disk, in the order of names.
@@ -23,18 +24,24 @@ pub(crate) struct XattrRules {
 }
 
 impl XattrRules {
-    /// The rules of the options, and of the user's `filters` as seen from `side`.
-    pub(crate) fn new(options: &TransferOptions, filters: &Arc<Filters>, side: Side) -> Self {
-        let privilege = match options.super_user {
+    /// The rules for a process of these rights, for `-X` given `xattrs` times, and of the user's `filters`
+    /// as seen from `side`.
+    pub(crate) fn new(super_user: SuperUser, xattrs: u8, filters: &Arc<Filters>, side: Side) -> Self {
+        let privilege = match super_user {
             SuperUser::Auto if rustix::process::geteuid().is_root() => SuperUser::On,
             SuperUser::Auto => SuperUser::Off,
             decided => decided,
         };
         let filtered = filters.has_xattr_rules();
         Self {
-            names: XattrNames { privilege, hidden: options.xattrs > 1, filtered },
+            names: XattrNames { privilege, hidden: xattrs > 1, filtered },
             filters: filtered.then(|| (Arc::clone(filters), side)),
         }
+    }
+
+    /// Where ACLs are kept by the same rights.
+    pub(crate) fn acl_store(&self) -> AclStore {
+        AclStore::of(self.names.privilege)
     }
 
     fn excludes(&self, name: &[u8]) -> bool {
@@ -174,8 +181,7 @@ mod tests {
     use crate::confine::Dir;
 
     fn rules(super_user: SuperUser) -> XattrRules {
-        let options = TransferOptions { super_user, xattrs: 1, ..TransferOptions::default() };
-        XattrRules::new(&options, &Arc::new(Filters::new()), Side::Receiver)
+        XattrRules::new(super_user, 1, &Arc::new(Filters::new()), Side::Receiver)
     }
 
     fn scratch(attributes: &[(&str, &[u8])]) -> (tempfile::TempDir, Dir) {
@@ -250,7 +256,7 @@ mod tests {
                 names: vec![rsync_proto::meta::AclName { is_group: false, id: 7, perms: 4 }],
                 ..rsync_proto::meta::Acl::default()
             })),
-            default: None,
+            ..crate::meta::WantedAcls::default()
         };
         acl.apply(&file, 0o644, 0o644).expect("ACL");
         let mut report = |problem: XattrProblem<'_>| panic!("{problem:?}");

@@ -37,7 +37,8 @@ impl<'a> ListReader<'a> {
         let columns = session.columns();
         let rules = shared.xattr_rules.clone();
         let decoder = FileListDecoder::new(&session.negotiated, columns.clone())
-            .naming_xattrs(Box::new(move |name| rules.received(name)));
+            .naming_xattrs(Box::new(move |name| rules.received(name)))
+            .munging(options.munge_links == Some(true));
         let decoder = match guard {
             Some(guard) => decoder.guarded(guard),
             None => decoder,

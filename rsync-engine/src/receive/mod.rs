@@ -78,6 +78,7 @@ pub fn receive(
     session: &Session,
     setup: ReceiveSetup<'_>,
 ) -> Result<ReceiveReport, EngineError> {
+    session.check_munging(session.options.munge_links == Some(true))?;
     let Connection { mut inbox, mut outbox, .. } = connection;
     let ReceiveSetup { mut filters, rule_files, destination, guard, names, announced_timeout } = setup;
     outbox.limit_rate(session.options.bwlimit);
@@ -94,7 +95,9 @@ pub fn receive(
     if session.options.cvs_exclude {
         filters.add_cvs_after_exchange(&session.negotiated, session.server);
     }
-    let xattr_rules = XattrRules::new(&session.options, &Arc::new(filters.clone()), Side::Receiver);
+    let options = &session.options;
+    let xattr_rules =
+        XattrRules::new(options.super_user, options.xattrs, &Arc::new(filters.clone()), Side::Receiver);
     let (shared, notices) = Shared::new(xattr_rules);
     let receiver = Receiver::new(session, &shared, inbox, guard)?;
     std::thread::scope(|scope| {

@@ -200,7 +200,11 @@ impl Shared {
 
     /// The ACLs that an entry shall have, if they are kept.
     pub(crate) fn acls(&self, entry: &EntryRef<'_>, options: &TransferOptions) -> WantedAcls {
-        if options.acls { self.received.acls(entry) } else { WantedAcls::default() }
+        if options.acls {
+            self.received.acls(entry, self.xattr_rules.acl_store())
+        } else {
+            WantedAcls::default()
+        }
     }
 
     /// The destination, once it is known.

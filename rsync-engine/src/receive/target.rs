@@ -116,7 +116,7 @@ impl<'a> Target<'a> {
         // What the generator found missing is not looked for again: a directory made there meanwhile
         // does not let itself be replaced.
         let is_new = request.flags.contains(ItemFlags::IS_NEW);
-        let existing = if is_new { None } else { dir.stat(name).ok() };
+        let existing = if is_new { None } else { self.attributes.stat_in(dir, name).ok() };
         if existing.is_some_and(|stat| stat.is_dir()) {
             session.say(Message::IsDirectory(place));
             return discard(content);
@@ -144,7 +144,7 @@ impl<'a> Target<'a> {
         // Without -p a new file has the permissions of the file it was made from (spec 04 §5.1).
         let model = match request.basis {
             Basis::Alternate(_) | Basis::Similar(_) => {
-                basis.as_ref().and_then(|basis| Pinned::of(basis).stat().ok())
+                basis.as_ref().and_then(|basis| self.attributes.stat_of(&Pinned::of(basis)).ok())
             }
             _ => None,
         };
@@ -482,7 +482,7 @@ impl Finish<'_> {
     fn set_attributes_of(&self, file: &File, times: Times) {
         let options = &self.session.options;
         let file = Pinned::of(file);
-        let current = &match file.stat() {
+        let current = &match self.attributes.stat_of(&file) {
             Ok(current) => current,
             Err(error) => {
                 return self.session.failed(Role::Receiver, Failure::Fstat(self.place), &error);

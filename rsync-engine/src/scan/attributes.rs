@@ -9,7 +9,7 @@ use rsync_proto::options::TransferOptions;
 
 use super::facts::ReadAttributes;
 use crate::confine::Pinned;
-use crate::meta::{ACCESS_ACL, DEFAULT_ACL, XattrRules, access_acl, default_acl};
+use crate::meta::{AclStore, XattrRules};
 use crate::tree::{ReadAt, TreeDir};
 
 /// The distinct ACLs and attribute lists of a sender: the scanner fills them while the encoder, whose
@@ -59,7 +59,7 @@ impl SentTables {
 /// Reads what the options ask for.
 pub(crate) struct SourceAttributes {
     tables: SentTables,
-    acls: bool,
+    acls: Option<AclStore>,
     xattrs: Option<XattrRules>,
     links: bool,
     devices: bool,
@@ -70,10 +70,11 @@ pub(crate) struct SourceAttributes {
 impl SourceAttributes {
     /// `None` if the options ask for neither ACLs nor attributes.
     pub(crate) fn new(options: &TransferOptions, rules: XattrRules, tables: SentTables) -> Option<Self> {
+        let acls = options.acls.then(|| rules.acl_store());
         let xattrs = (options.xattrs > 0).then_some(rules);
-        (options.acls || xattrs.is_some()).then(|| Self {
+        (acls.is_some() || xattrs.is_some()).then(|| Self {
             tables,
-            acls: options.acls,
+            acls,
             xattrs,
             links: options.links,
             devices: options.devices,
@@ -100,10 +101,10 @@ impl ReadAttributes for SourceAttributes {
             return Ok(());
         }
         let source = AttributeSource::of(dir, name, kind, self.follows)?;
-        if self.acls && kind != Kind::Symlink {
-            let access = access_acl(source.xattr(ACCESS_ACL)?.as_deref(), entry.mode)?;
+        if let Some(store) = self.acls.filter(|_| kind != Kind::Symlink) {
+            let access = store.access(entry.mode, |key| source.xattr(key))?;
             let default = match kind {
-                Kind::Dir => Some(default_acl(source.xattr(DEFAULT_ACL)?.as_deref())?),
+                Kind::Dir => Some(store.default(|key| source.xattr(key))?),
                 _ => None,
             };
             let mut tables = self.tables.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,7 +178,8 @@ mod tests {
     use crate::tree::{LocalTree, Tree};
 
     fn reader(options: TransferOptions) -> SourceAttributes {
-        let rules = XattrRules::new(&options, &Arc::new(Filters::new()), Side::Sender);
+        let rules =
+            XattrRules::new(options.super_user, options.xattrs, &Arc::new(Filters::new()), Side::Sender);
         SourceAttributes::new(&options, rules, SentTables::default()).expect("something to read")
     }
 

@@ -5,19 +5,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rsync_proto::exit::IoErrorFlags;
-use rsync_proto::flist::{Columns, DeviceNumber, Entry, Inode, Kind};
+use rsync_proto::flist::{Columns, DeviceNumber, Entry, Inode, Kind, MUNGE_PREFIX};
 use rsync_proto::sum::Digest;
 use rsync_proto::text::{Event, Failure, Message, Place, Role, Severity, SystemFailure};
 use rustix::io::Errno;
 
 use super::attributes::follows_links;
 use super::links::is_unsafe;
-use crate::confine::Stat;
+use crate::meta::fake_super::CorruptStat;
 use crate::session::Session;
 use crate::tree::{TreeDir, TreeStat};
 
-/// Prefix that makes a symlink of a module unusable (`--munge-links`).
-const MUNGE_PREFIX: &[u8] = b"/rsyncd-munged/";
 /// Bytes read at once for `--checksum`.
 const READ_SIZE: usize = 256 << 10;
 /// Permission bits of a device that is sent as a file.
@@ -148,6 +146,8 @@ impl Examiner {
             self.report_missing(spot, &error);
             return false;
         }
+        // Sent as what it is now.
+        let kind = entry.kind();
         if let Some(change) = self.change_mode.as_ref().filter(|_| kind != Kind::Symlink) {
             entry.mode = change(entry.mode);
         }
@@ -158,7 +158,7 @@ impl Examiner {
             return false;
         }
         if kind == Kind::File && self.columns.checksum.is_some() {
-            self.read_digest(spot, stat, entry);
+            self.read_digest(spot, entry);
         }
         if let Some(attributes) = &mut self.attributes
             && let Err(error) = attributes.read(spot.dir, spot.name, entry)
@@ -190,13 +190,13 @@ impl Examiner {
     }
 
     /// Hashes the content; a file that cannot be read keeps an empty digest and is sent as usual.
-    fn read_digest(&mut self, spot: Spot<'_>, stat: &Stat, entry: &mut Entry) {
+    fn read_digest(&mut self, spot: Spot<'_>, entry: &mut Entry) {
         let mut digest = Digest::pre_transfer(self.session.negotiated.checksum.pre_transfer);
         let follow = self.follows_links();
         self.buffer.resize(READ_SIZE, 0);
         let Ok(content) = spot.dir.open(spot.name, follow) else { return };
         let mut offset = 0;
-        while offset < stat.size {
+        while offset < entry.size {
             match content.read_at(&mut self.buffer, offset) {
                 Ok(0) => break,
                 Ok(length) => {
@@ -211,7 +211,10 @@ impl Examiner {
 
     /// Reports an entry that cannot be looked at: it vanished, or something worse happened.
     fn report_missing(&self, spot: Spot<'_>, error: &io::Error) {
-        if is_errno(error, Errno::NOENT) {
+        if let Some(corrupt) = CorruptStat::of(error) {
+            self.io_error(IoErrorFlags::GENERAL);
+            self.session.say_corrupt(self.place(spot), corrupt);
+        } else if is_errno(error, Errno::NOENT) {
             self.io_error(IoErrorFlags::VANISHED);
             self.say(Message::FileVanished(self.place(spot)));
         } else {

@@ -90,6 +90,7 @@ pub fn send<L: Lists>(
     setup: SendSetup<'_>,
     open: impl FnOnce(Agreed) -> Result<L, EngineError>,
 ) -> Result<SendReport, EngineError> {
+    session.check_munging(session.options.munge_links == Some(true))?;
     let Connection { mut inbox, mut outbox, .. } = connection;
     let removes = session.options.remove_source != RemoveSource::No;
     let legal = Legal::new(&session.negotiated, !session.server, true, removes);

@@ -57,7 +57,13 @@ impl ScannedLists {
         });
         let tables = SentTables::default();
         if request.attributes.is_none() {
-            let rules = XattrRules::new(&session.options, &Arc::new(request.filters.clone()), Side::Sender);
+            let options = &session.options;
+            let rules = XattrRules::new(
+                options.super_user,
+                options.xattrs,
+                &Arc::new(request.filters.clone()),
+                Side::Sender,
+            );
             let attributes = SourceAttributes::new(&session.options, rules, tables.clone());
             request.attributes = attributes.map(|attributes| Box::new(attributes) as _);
         }

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rsync_proto::flist::Kind;
+use rsync_proto::options::{SuperUser, TransferOptions};
 
 use super::{ReadAt, Tree, TreeDir, TreeStat};
-use crate::confine::{Dir, Reach, Stat, stat_fd};
+use crate::confine::{Dir, Reach, Stat, length_of_device, stat_fd};
+use crate::meta::fake_super;
 
 /// Longest rule file that is read.
 const LONGEST_TEXT: u64 = 64 << 20;
@@ -19,13 +21,23 @@ const LONGEST_TEXT: u64 = 64 << 20;
 pub struct LocalTree {
     start: Arc<Dir>,
     confined: bool,
+    reading: Reading,
+}
+
+/// What options say about reading files.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    /// Files tell what they stand for (`--fake-super`).
+    fake: bool,
+    /// The content of devices may be read (`--copy-devices`).
+    devices: bool,
 }
 
 impl LocalTree {
     /// A sender's files: relative arguments start at `start`, absolute ones at `/`.
     #[must_use]
     pub fn new(start: Dir) -> Self {
-        Self { start: Arc::new(start), confined: false }
+        Self { start: Arc::new(start), confined: false, reading: Reading::default() }
     }
 
     /// The files that arguments on this machine name: relative ones start at the current directory.
@@ -39,7 +51,15 @@ impl LocalTree {
     /// A module's files: nothing outside `root` can be named or reached by a link.
     #[must_use]
     pub fn confined(root: Dir) -> Self {
-        Self { start: Arc::new(root), confined: true }
+        Self { start: Arc::new(root), confined: true, reading: Reading::default() }
+    }
+
+    /// Reads files as `options` ask a sender to: with [`SuperUser::Fake`] they tell what they stand for,
+    /// and with `copy_devices` the content of devices is given out.
+    #[must_use]
+    pub fn for_options(mut self, options: &TransferOptions) -> Self {
+        self.reading = Reading { fake: options.super_user == SuperUser::Fake, devices: options.copy_devices };
+        self
     }
 
     fn reach(&self) -> Reach {
@@ -60,7 +80,7 @@ impl Tree for LocalTree {
         let dir = self.start.open_dir_following(path, self.reach())?;
         let root = self.confined.then(|| self.start.clone());
         let path = if path == b"." { Vec::new() } else { path.to_vec() };
-        Ok(Arc::new(LocalDir { dir, root, path }))
+        Ok(Arc::new(LocalDir { dir, root, path, reading: self.reading }))
     }
 
     fn read_operator_file(&self, path: &[u8]) -> io::Result<Vec<u8>> {
@@ -80,6 +100,7 @@ struct LocalDir {
     /// Of a confined tree: its root, and the path of this directory from there.
     root: Option<Arc<Dir>>,
     path: Vec<u8>,
+    reading: Reading,
 }
 
 impl LocalDir {
@@ -107,12 +128,22 @@ impl TreeDir for LocalDir {
     }
 
     fn stat(&self, name: &[u8], follow: bool) -> io::Result<TreeStat> {
-        let (stat, crtime) = if follow && name != b"." {
+        let follows = follow && name != b".";
+        let (mut stat, crtime) = if follows {
             let (start, path, reach) = self.following(name);
             start.stat_following(&path, reach)?
         } else {
             self.dir.stat_with_birth(name)?
         };
+        if self.reading.fake {
+            stat = fake_super::told(stat, || match follows {
+                true => {
+                    let (start, path, reach) = self.following(name);
+                    start.pin_following(&path, reach)?.xattr(fake_super::STAT)
+                }
+                false => self.dir.xattr(name, fake_super::STAT),
+            })?;
+        }
         Ok(TreeStat { stat, crtime })
     }
 
@@ -125,7 +156,7 @@ impl TreeDir for LocalDir {
         };
         let (root, path) = (self.root.clone(), self.path_of(path));
         let path = if path == b"." { Vec::new() } else { path };
-        Ok(Arc::new(Self { dir, root, path }))
+        Ok(Arc::new(Self { dir, root, path, reading: self.reading }))
     }
 
     fn open(&self, name: &[u8], follow: bool) -> io::Result<Box<dyn ReadAt>> {
@@ -134,13 +165,24 @@ impl TreeDir for LocalDir {
             let file = start.open_read_following(&path, reach)?;
             let stat = stat_fd(&file)?;
             (file, stat)
+        } else if self.reading.devices {
+            self.dir.open_content_and_stat(name)?
         } else {
             self.dir.open_read_and_stat(name)?
+        };
+        let stat = match stat.kind().is_device() {
+            true => Stat { size: length_of_device(&file)?, ..stat },
+            false => stat,
         };
         Ok(Box::new(LocalFile { file, stat }))
     }
 
     fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
+        if self.reading.fake
+            && let Ok(target) = fake_super::read_link(&self.dir, name)
+        {
+            return Ok(target);
+        }
         self.dir.read_link(name)
     }
 

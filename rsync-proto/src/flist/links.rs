@@ -1,7 +1,11 @@
-//! Hard-link groups by identity on disk.
+//! Hard-link groups by identity on disk, and the prefix of unusable symlinks.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+
+/// What stands in front of the target of a symlink that shall lead nowhere (`--munge-links`, spec 04
+/// §7.2): a receiver puts it there, a sender takes it away.
+pub const MUNGE_PREFIX: &[u8] = b"/rsyncd-munged/";
 
 /// Numbers the hard-link groups of a session by the first member seen (spec 03 §3 "Hard links").
 #[derive(Debug, Default)]

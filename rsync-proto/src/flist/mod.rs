@@ -32,7 +32,7 @@ pub use error::FileListError;
 pub use guard::{Admission, Excluded, NameGuard, RequestGuard, Transcoder};
 pub use idmap::{IdMap, IdMapError};
 pub use ids::{IdNames, NoNames, Owner, OwnerNames};
-pub use links::LinkGroups;
+pub use links::{LinkGroups, MUNGE_PREFIX};
 pub use list::{FileList, ListHead};
 pub use order::{Order, PathKey, split_path};
 pub use segment::{EntryRef, Segment};

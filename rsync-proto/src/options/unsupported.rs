@@ -1,6 +1,6 @@
 //! Options that are read and forwarded but that this version does not carry out yet.
 
-use super::choice::{Batch, SuperUser};
+use super::choice::Batch;
 use super::model::TransferOptions;
 
 impl TransferOptions {
@@ -20,8 +20,6 @@ impl TransferOptions {
             batch,
             named(self.iconv.is_some(), "--iconv"),
             named(self.copy_as.is_some(), "--copy-as"),
-            named(self.munge_links == Some(true), "--munge-links"),
-            named(self.super_user == SuperUser::Fake, "--fake-super"),
             named(!self.server && self.stop_at.is_some(), "--stop-at"),
             named(receives && self.write_devices, "--write-devices"),
             named(sends && self.copy_devices, "--copy-devices"),

@@ -5,6 +5,7 @@ use crate::flist::codec::{Codec, Inherited, bit};
 use crate::flist::entry::{DeviceNumber, Kind};
 use crate::flist::error::FileListError;
 use crate::flist::ids::{Owner, name};
+use crate::flist::links::MUNGE_PREFIX;
 use crate::flist::name::MAX_PATH;
 use crate::wire::{Cursor, WireError, longint, varint, varint30, varlong, varlong30};
 
@@ -46,6 +47,9 @@ impl FileListDecoder {
         self.rdev(input, flags, kind, numbers)?;
         if self.codec.columns.links && kind == Kind::Symlink {
             self.target(input, &mut head.inactive)?;
+            if self.munges {
+                self.entry.target.splice(..0, MUNGE_PREFIX.iter().copied());
+            }
         }
         self.entry.group = self.group(input, flags, kind, head)?;
         if let Some(length) = self.codec.digest_len(kind) {

@@ -57,6 +57,7 @@ pub struct FileListDecoder {
     guard: Option<Box<dyn NameGuard + Send>>,
     transcoder: Option<Box<dyn Transcoder + Send>>,
     xattr_naming: XattrNaming,
+    munges: bool,
     /// Groups by identity on the sender's disk (below protocol 30).
     inodes: LinkGroups,
     /// Groups opened in earlier lists.
@@ -116,6 +117,7 @@ impl FileListDecoder {
             guard: None,
             transcoder: None,
             xattr_naming: Box::new(|name| Some(name.to_vec())),
+            munges: false,
             inodes: LinkGroups::default(),
             groups: HashSet::new(),
             hierarchy: None,
@@ -145,6 +147,13 @@ impl FileListDecoder {
     #[must_use]
     pub fn naming_xattrs(mut self, naming: XattrNaming) -> Self {
         self.xattr_naming = naming;
+        self
+    }
+
+    /// Makes all symlinks lead nowhere: their targets begin with [`MUNGE_PREFIX`](super::MUNGE_PREFIX).
+    #[must_use]
+    pub fn munging(mut self, munges: bool) -> Self {
+        self.munges = munges;
         self
     }
 
