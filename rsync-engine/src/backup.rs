@@ -11,7 +11,7 @@ use rsync_proto::options::SuperUser;
 use rsync_proto::text::{Event, Failure, Message, OptionDir, Place, Topic};
 use rustix::io::Errno;
 
-use crate::confine::{Dir, DirStack, Pinned, Stat, Trust, make_operator_dir, open_operator_dir};
+use crate::confine::{Dir, DirStack, Pinned, Stat};
 use crate::destination::Destination;
 use crate::meta::{ACCESS_ACL, DEFAULT_ACL, fake_super};
 use crate::{EngineError, Session};
@@ -79,7 +79,7 @@ impl<'a> Backups<'a> {
     pub(crate) fn check(session: &Session, destination: &Destination) -> Result<(), EngineError> {
         let options = &session.options;
         let Some(path) = options.backup_dir.as_ref().filter(|_| options.backup) else { return Ok(()) };
-        match open_operator_dir(&destination.root, path, Trust::of(options)) {
+        match destination.bounds.open_dir(&destination.root, path) {
             Ok(_) => session.say(Message::BackupDir(path, true)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 session.say(Message::BackupDir(path, false));
@@ -249,8 +249,8 @@ impl<'a> Backups<'a> {
         let dirs = match &mut *dirs {
             Some(dirs) => dirs,
             None => {
-                let trust = Trust::of(&self.session.options);
-                let (root, _) = make_operator_dir(&self.destination.root, place.path, 0o777, trust)?;
+                let destination = self.destination;
+                let (root, _) = destination.bounds.make_dir(&destination.root, place.path, 0o777)?;
                 dirs.insert(DirStack::new(Arc::new(root)))
             }
         };

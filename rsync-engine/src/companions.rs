@@ -12,7 +12,7 @@ use bstr::BString;
 use rsync_proto::options::BasisKind;
 use rsync_proto::text::{Message, OptionDir};
 
-use crate::confine::{Dir, DirStack, Trust, open_operator_dir};
+use crate::confine::{Dir, DirStack};
 use crate::destination::Destination;
 use crate::{EngineError, Session};
 
@@ -34,13 +34,9 @@ impl Alternate {
             BasisKind::Copy => "copy-dest",
             BasisKind::Link => "link-dest",
         };
-        let trust = Trust::of(&session.options);
         let open = |path: &BString| {
-            let shown: BString = match path.starts_with(b"/") {
-                true => path.clone(),
-                false => [&destination.path, &b"/"[..], path].concat().into(),
-            };
-            let dir = match open_beside(destination, path, trust) {
+            let shown = session.shown_path(&destination.path, path);
+            let dir = match open_beside(destination, path) {
                 Ok(dir) => Some(Arc::new(dir)),
                 Err(error) => {
                     session.say(match error.kind() {
@@ -73,7 +69,8 @@ pub(crate) fn open_temp_dir(
     if destination.imagined {
         return Ok(None);
     }
-    open_beside(destination, path, Trust::of(&session.options)).map(Some).map_err(|error| {
+    open_beside(destination, path).map(Some).map_err(|error| {
+        let path = &session.shown_path(b"", path);
         session.say(match error.kind() {
             io::ErrorKind::NotFound => Message::TempDirMissing(path),
             _ => Message::OptionDirNotDirectory(OptionDir::Temp, path),
@@ -84,9 +81,9 @@ pub(crate) fn open_temp_dir(
 
 /// Opens a directory that is relative to the destination. A root that a dry run only imagines has a
 /// parent nevertheless.
-fn open_beside(destination: &Destination, path: &[u8], trust: Trust) -> io::Result<Dir> {
+fn open_beside(destination: &Destination, path: &[u8]) -> io::Result<Dir> {
     if !destination.imagined || path.starts_with(b"/") {
-        return open_operator_dir(&destination.root, path, trust);
+        return destination.bounds.open_dir(&destination.root, path);
     }
     let Some(beside) = path.strip_prefix(b"../") else { return Err(io::ErrorKind::NotFound.into()) };
     let root = destination.path.as_slice();
@@ -95,6 +92,6 @@ fn open_beside(destination: &Destination, path: &[u8], trust: Trust) -> io::Resu
         Some(slash) => &root[..slash],
         None => b".",
     };
-    let parent = open_operator_dir(&Dir::open(Path::new("."))?, parent, trust)?;
-    open_operator_dir(&parent, beside, trust)
+    let parent = destination.bounds.open_dir(&Dir::open(Path::new("."))?, parent)?;
+    destination.bounds.open_dir(&parent, beside)
 }

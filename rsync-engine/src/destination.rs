@@ -10,11 +10,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bstr::BString;
+use rsync_proto::filter::sanitize;
 use rsync_proto::flist::EntryRef;
 use rsync_proto::text::{Event, Message};
 
 use crate::companions::{self, Alternate};
-use crate::confine::{Dir, Trust, make_operator_dir, open_operator_dir};
+use crate::confine::{Bounds, Dir, DirStack};
 use crate::{EngineError, Session};
 
 /// The directory that entries are placed in.
@@ -22,8 +23,10 @@ use crate::{EngineError, Session};
 pub(crate) struct Destination {
     /// The root of everything that is written.
     pub(crate) root: Arc<Dir>,
-    /// Its absolute path, for messages.
+    /// Its path for messages: absolute, or for a daemon that in its module.
     pub(crate) path: BString,
+    /// Where paths that are relative to it may lead.
+    pub(crate) bounds: Bounds,
     /// The single entry of the transfer is placed under this name, whatever its own is.
     pub(crate) local_name: Option<Vec<u8>>,
     /// The root was made by this run.
@@ -48,8 +51,11 @@ impl Destination {
         let trimmed = without_trailing_slashes(argument);
         let slash = trimmed.len() < argument.len();
         let many = count > 1 || slash;
-        match std::fs::metadata(as_path(argument)) {
-            Ok(metadata) if metadata.is_dir() => Self::enter(session, trimmed, 1),
+        if session.module.as_ref().is_some_and(|module| module.excludes(trimmed, many)) {
+            return Err(refused(session, Message::DestinationExcluded(argument)));
+        }
+        match session.bounds().is_dir(argument) {
+            Ok(true) => Self::enter(session, trimmed, 1),
             Ok(_) if count > 1 => Err(refused(session, Message::DestinationMustBeDirectory)),
             Ok(_) if first.is_some_and(|entry| entry.is_dir()) => {
                 Err(refused(session, Message::DirectoryOverFile))
@@ -59,7 +65,7 @@ impl Destination {
                 Self::make_path(session, argument, (count > 1, many), &error)
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("ERROR: cannot stat destination", argument, error))
+                Err(failed(session, "ERROR: cannot stat destination", argument, error))
             }
             Err(_) if many => Self::make(session, trimmed),
             Err(_) => Self::file(session, trimmed),
@@ -78,12 +84,16 @@ impl Destination {
 
     fn enter(session: &Session, path: &[u8], step: u8) -> Result<Self, EngineError> {
         let what = format!("change_dir#{step}");
-        let cannot = |error| failed_to(&what, path, error);
+        let cannot = |error| failed_to(session, &what, path, error);
         let root = open(session, path).map_err(cannot)?;
-        let absolute = std::fs::canonicalize(as_path(path)).map_err(cannot)?;
+        let shown = match &session.module {
+            None => std::fs::canonicalize(as_path(path)).map_err(cannot)?.as_os_str().as_bytes().into(),
+            Some(_) => in_module(session, path),
+        };
         Ok(Self {
             root: Arc::new(root),
-            path: absolute.as_os_str().as_bytes().into(),
+            bounds: session.bounds().at(path),
+            path: shown,
             local_name: None,
             created: false,
             imagined: false,
@@ -105,10 +115,10 @@ impl Destination {
         let (parent, name) = split(path);
         let made = match open(session, parent) {
             Ok(parent) => parent.mkdir(name, 0o777),
-            Err(error) if is_loop(&error) => return Err(failed_to("change_dir#2", path, error)),
+            Err(error) if is_loop(&error) => return Err(failed_to(session, "change_dir#2", path, error)),
             Err(error) => Err(error),
         };
-        made.map_err(|error| not_made(path, error))?;
+        made.map_err(|error| not_made(session, path, error))?;
         session.say(Message::CreatedDirectory(path));
         Ok(Self { created: true, ..Self::enter(session, path, 2)? })
     }
@@ -126,10 +136,10 @@ impl Destination {
         if let Some(errno) = error.raw_os_error()
             && error.kind() != io::ErrorKind::NotFound
         {
-            return Err(not_made(argument, io::Error::from_raw_os_error(errno)));
+            return Err(not_made(session, argument, io::Error::from_raw_os_error(errno)));
         }
         if session.options.dry_run {
-            let missing = missing_components(wanted);
+            let missing = missing_components(session, wanted);
             if missing > 0 {
                 session.say(Message::CreatedDirectories(missing, wanted));
             }
@@ -138,10 +148,9 @@ impl Destination {
                 false => Self::file(session, path),
             };
         }
-        let trust = Trust::of(&session.options);
         let (_, made) = current_dir()
-            .and_then(|start| make_operator_dir(&start, wanted, 0o777, trust))
-            .map_err(|error| failed_to("mkpath", wanted, error))?;
+            .and_then(|start| session.bounds().make_dir(&start, wanted, 0o777))
+            .map_err(|error| failed_to(session, "mkpath", wanted, error))?;
         if made > 0 {
             session.say(Message::CreatedDirectories(made, wanted));
         }
@@ -155,6 +164,22 @@ impl Destination {
         }
         let nowhere = Self::enter(session, b".", 2)?;
         Ok(Self { path: path.into(), created: true, imagined: true, ..nowhere })
+    }
+
+    /// The path of an entry of the transfer from the root of a daemon's module.
+    pub(crate) fn module_path(&self, path: &[u8]) -> Vec<u8> {
+        match &self.bounds {
+            Bounds::Module { base, .. } if base != b"." => {
+                [base.strip_suffix(b"/").unwrap_or(base), b"/", path].concat()
+            }
+            _ => path.to_vec(),
+        }
+    }
+
+    /// A way to look up directories of the transfer.
+    pub(crate) fn dirs(&self, session: &Session) -> DirStack {
+        let links = session.options.keep_dirlinks.then(|| self.bounds.clone());
+        DirStack::new(Arc::clone(&self.root)).following(links)
     }
 
     /// Directory part and name under which `entry` is placed.
@@ -184,7 +209,7 @@ fn current_dir() -> io::Result<Dir> {
 }
 
 fn open(session: &Session, path: &[u8]) -> io::Result<Dir> {
-    open_operator_dir(&current_dir()?, path, Trust::of(&session.options))
+    session.bounds().open_dir(&current_dir()?, path)
 }
 
 fn is_loop(error: &io::Error) -> bool {
@@ -204,31 +229,53 @@ fn refused(session: &Session, message: Message<'_>) -> EngineError {
     EngineError::Refused
 }
 
-/// A path as messages quote it: absolute.
-fn full(path: &[u8]) -> BString {
-    let here = std::env::current_dir().unwrap_or_default();
-    here.join(as_path(path)).into_os_string().as_bytes().into()
+/// A path as messages quote it: absolute, or with the module that it is in.
+fn quoted(session: &Session, path: &[u8]) -> BString {
+    let whole: BString = match &session.module {
+        None => {
+            let here = std::env::current_dir().unwrap_or_default();
+            here.join(as_path(path)).into_os_string().as_bytes().into()
+        }
+        Some(_) => in_module(session, path),
+    };
+    let mut out = Vec::new();
+    session.place(b"", &whole).render(&mut out);
+    out.into()
 }
 
-fn failed(what: &str, path: &[u8], source: io::Error) -> EngineError {
-    EngineError::Destination { text: format!("rsync: [Receiver] {what} \"{}\"", full(path)).into(), source }
+/// A path in the module as the module's own process would name it.
+fn in_module(session: &Session, path: &[u8]) -> BString {
+    let is_root = session.module.as_ref().is_some_and(|module| module.path == "/");
+    let path = sanitize(path, false);
+    match path.strip_suffix(b"/").unwrap_or(&path) {
+        b"." if is_root => "/".into(),
+        b"." => BString::default(),
+        path if is_root => [b"/", path].concat().into(),
+        path => path.into(),
+    }
 }
 
-fn failed_to(what: &str, path: &[u8], source: io::Error) -> EngineError {
-    let text = format!("rsync: [Receiver] {what} \"{}\" failed", full(path));
+fn failed(session: &Session, what: &str, path: &[u8], source: io::Error) -> EngineError {
+    let text = format!("rsync: [Receiver] {what} {}", quoted(session, path));
     EngineError::Destination { text: text.into(), source }
 }
 
-fn not_made(path: &[u8], source: io::Error) -> EngineError {
-    let text = format!("rsync: [Receiver] mkdir \"{}\" failed", full(path));
+fn failed_to(session: &Session, what: &str, path: &[u8], source: io::Error) -> EngineError {
+    let text = format!("rsync: [Receiver] {what} {} failed", quoted(session, path));
+    EngineError::Destination { text: text.into(), source }
+}
+
+fn not_made(session: &Session, path: &[u8], source: io::Error) -> EngineError {
+    let text = format!("rsync: [Receiver] mkdir {} failed", quoted(session, path));
     EngineError::FileIo { text: text.into(), source }
 }
 
 /// How many directories of `path` do not exist.
-fn missing_components(path: &[u8]) -> usize {
+fn missing_components(session: &Session, path: &[u8]) -> usize {
+    let bounds = session.bounds();
     let ends = path.iter().enumerate().filter(|&(at, byte)| *byte == b'/' && at > 0).map(|(at, _)| at);
     let prefixes = ends.chain(std::iter::once(path.len()));
-    prefixes.filter(|&end| path[end - 1] != b'/' && std::fs::metadata(as_path(&path[..end])).is_err()).count()
+    prefixes.filter(|&end| path[end - 1] != b'/' && bounds.is_dir(&path[..end]).is_err()).count()
 }
 
 #[cfg(test)]

@@ -44,6 +44,6 @@ pub use receive::{ReceiveReport, ReceiveSetup, receive};
 pub use rustls;
 pub use sandbox::{Enforced, Sandbox};
 pub use send::{Agreed, ListWire, Lists, ScannedLists, SendReport, SendSetup, send};
-pub use session::{Counters, ErrorState, Session};
+pub use session::{Counters, ErrorState, ServedModule, Session};
 pub use socket_options::SocketOption;
 pub use voice::ServerVoice;

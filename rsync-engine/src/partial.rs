@@ -3,24 +3,22 @@
 
 use std::io;
 
+use crate::Session;
+use crate::confine::{Bounds, Dir};
 use bstr::BString;
-use rsync_proto::options::TransferOptions;
-
-use crate::confine::{Dir, Trust, make_operator_dir, open_operator_dir};
 
 /// Where partial files are: a directory inside each directory of the destination, or one for all,
 /// where files of one name collide.
 #[derive(Clone, Debug)]
 pub(crate) struct PartialDir {
     name: BString,
-    trust: Trust,
+    bounds: Bounds,
 }
 
 impl PartialDir {
     /// The directory that the options ask for.
-    pub(crate) fn of(options: &TransferOptions) -> Option<Self> {
-        let trust = Trust::of(options);
-        options.partial_dir.clone().map(|name| Self { name, trust })
+    pub(crate) fn of(session: &Session) -> Option<Self> {
+        session.options.partial_dir.clone().map(|name| Self { name, bounds: session.bounds() })
     }
 
     fn is_shared(&self) -> bool {
@@ -30,7 +28,7 @@ impl PartialDir {
     /// Opens the partial directory inside `dir`.
     pub(crate) fn open(&self, dir: &Dir) -> io::Result<Dir> {
         match self.is_shared() {
-            true => open_operator_dir(dir, &self.name, self.trust),
+            true => self.bounds.open_dir(dir, &self.name),
             false => dir.open_beneath(&self.name),
         }
     }
@@ -38,7 +36,7 @@ impl PartialDir {
     /// Opens it, making it where it is missing and removing what else has its name.
     pub(crate) fn make(&self, dir: &Dir) -> io::Result<Dir> {
         if self.is_shared() {
-            return make_operator_dir(dir, &self.name, 0o700, self.trust).map(|(made, _)| made);
+            return self.bounds.make_dir(dir, &self.name, 0o700).map(|(made, _)| made);
         }
         if let Ok(opened) = self.open(dir) {
             return Ok(opened);
@@ -88,14 +86,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::confine::Trust;
 
     #[test]
     fn a_directory_of_several_components_is_made_and_removed() {
         let place = tempfile::tempdir().expect("a directory");
         let dir = Dir::open(Path::new(place.path())).expect("open");
         std::fs::write(place.path().join("a"), b"in the way").expect("file");
-        let options = TransferOptions { partial_dir: Some("a/b".into()), ..TransferOptions::default() };
-        let partial = PartialDir::of(&options).expect("asked for");
+        let partial = PartialDir { name: "a/b".into(), bounds: Bounds::Machine(Trust::OwnLinks) };
         let made = partial.make(&dir).expect("made");
         made.mkdir(b"x", 0o700).expect("mkdir");
         assert!(place.path().join("a/b/x").is_dir());

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bstr::{BString, ByteSlice};
 use rsync_proto::exit::{ExitCode, IoErrorFlags};
+use rsync_proto::filter::{DirRules, Filters, Side};
 use rsync_proto::flist::{Columns, EntryRef};
 use rsync_proto::options::{Append, MissingArgs, TransferOptions};
 use rsync_proto::phase::ItemFlags;
@@ -15,6 +17,7 @@ use rsync_proto::text::{EntryFacts, Event, EventSink, Failure, Message, Place, R
 use rsync_proto::wire::Message as WireMessage;
 
 use crate::EngineError;
+use crate::confine::{Bounds, Dir, Trust};
 use crate::link::LinkControl;
 use crate::meta::fake_super::CorruptStat;
 use crate::outgoing::Outgoing;
@@ -37,6 +40,31 @@ pub struct Session {
     pub errors: ErrorState,
     /// Counters so far.
     pub counters: Counters,
+    /// The module that a daemon receives into; `None` for everybody else.
+    pub module: Option<ServedModule>,
+}
+
+/// A daemon's module, as its receiving side sees it: nothing outside of `root` can be reached, and what
+/// `filters` exclude does not exist for the client.
+#[derive(Debug)]
+pub struct ServedModule {
+    /// The name that messages add to paths.
+    pub name: BString,
+    /// The directory in which all paths begin, absolute ones too.
+    pub root: Arc<Dir>,
+    /// What messages call it: its path, or `/` for a module that is shown as if it were the root.
+    pub path: BString,
+    /// What the client neither sees nor changes.
+    pub filters: Filters,
+}
+
+impl ServedModule {
+    /// Whether the client must not touch `path`, which begins at the root.
+    #[must_use]
+    pub fn excludes(&self, path: &[u8], is_dir: bool) -> bool {
+        let rules: DirRules = self.filters.start(b"");
+        !self.filters.is_empty() && self.filters.excludes_path(&rules, path, is_dir, Side::Receiver)
+    }
 }
 
 /// The error state of one side, shared by its threads (spec 02 §8, §9.2).
@@ -83,6 +111,7 @@ impl Session {
             control,
             errors: ErrorState::default(),
             counters: Counters::default(),
+            module: None,
         }
     }
 
@@ -127,6 +156,30 @@ impl Session {
             uid: entry.uid(),
             gid: self.options.group.then_some(entry.gid()),
             target: entry.target().filter(|target| self.options.links && !target.is_empty()),
+        }
+    }
+
+    /// Where paths of arguments and options may lead.
+    pub(crate) fn bounds(&self) -> Bounds {
+        match &self.module {
+            None => Bounds::Machine(Trust::of(&self.options)),
+            Some(module) => Bounds::Module { root: Arc::clone(&module.root), base: Vec::new() },
+        }
+    }
+
+    /// How messages quote the path `name` in the directory `root`.
+    pub(crate) fn place<'p>(&'p self, root: &'p [u8], name: &'p [u8]) -> Place<'p> {
+        let module = self.module.as_ref().map(|module| module.name.as_slice());
+        Place { module, ..Place::new(root, name) }
+    }
+
+    /// What messages call the path of an option: absolute, where it is not inside a module.
+    pub(crate) fn shown_path(&self, root: &[u8], path: &[u8]) -> BString {
+        match (&self.module, path.starts_with(b"/")) {
+            (None, true) | (Some(_), false) => path.into(),
+            (None, false) if root.is_empty() => path.into(),
+            (None, false) => [root, b"/", path].concat().into(),
+            (Some(module), true) => [module.path.trim_end_with(|slash| slash == '/'), path].concat().into(),
         }
     }
 

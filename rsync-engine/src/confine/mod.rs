@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod attacks;
+mod bounds;
 mod dir;
 mod follow;
 mod owner_walk;
@@ -13,6 +14,7 @@ mod pinned;
 mod stack;
 mod stat;
 
+pub(crate) use bounds::Bounds;
 pub use dir::Dir;
 pub(crate) use dir::stat_fd;
 pub(crate) use follow::{Reach, length_of_device};

@@ -36,11 +36,6 @@ impl Trust {
         if options.insecure_links { Self::AllLinks } else { Self::OwnLinks }
     }
 
-    /// The links to directories that count as directories (`--keep-dirlinks`).
-    pub(crate) fn of_dirlinks(options: &TransferOptions) -> Option<Self> {
-        options.keep_dirlinks.then(|| Self::of(options))
-    }
-
     fn covers(self, link: &Stat) -> bool {
         let ours = || link.uid == 0 || link.uid == rustix::process::geteuid().as_raw();
         self == Self::AllLinks || ours()

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Dir, Trust, open_operator_dir};
+use super::{Bounds, Dir};
 
 /// Directories kept open at most.
 const DEPTH: usize = 16;
@@ -17,7 +17,7 @@ pub struct DirStack {
     /// Path of the last one used.
     path: Vec<u8>,
     /// Links to directories that count as directories.
-    links: Option<Trust>,
+    links: Option<Bounds>,
 }
 
 impl DirStack {
@@ -27,8 +27,8 @@ impl DirStack {
         Self { root, open: Vec::new(), path: Vec::new(), links: None }
     }
 
-    /// With `links`, a link that is trusted counts as the directory it leads to (`--keep-dirlinks`).
-    pub(crate) fn following(self, links: Option<Trust>) -> Self {
+    /// With `links`, a link within these bounds counts as the directory it leads to (`--keep-dirlinks`).
+    pub(crate) fn following(self, links: Option<Bounds>) -> Self {
         Self { links, ..self }
     }
 
@@ -74,9 +74,9 @@ impl DirStack {
     fn descend(&mut self, path: &[u8]) -> io::Result<()> {
         let start = if self.path.is_empty() { 0 } else { self.path.len() + 1 };
         let above = self.open.last().map_or(&*self.root, |(_, dir)| dir);
-        let opened = match (above.open_beneath(&path[start..]), self.links) {
+        let opened = match (above.open_beneath(&path[start..]), &self.links) {
             (Ok(opened), _) => opened,
-            (Err(_), Some(trust)) => open_operator_dir(above, &path[start..], trust)?,
+            (Err(_), Some(bounds)) => bounds.open_linked_dir(above, &path[start..], path)?,
             (Err(error), None) => return Err(error),
         };
         if self.open.len() >= DEPTH {

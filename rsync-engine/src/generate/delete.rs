@@ -248,6 +248,10 @@ impl Generator<'_> {
             let told = self.attributes.stat_in(dir, &name);
             let Ok(stat) = told.or_else(|_| dir.stat(&name)) else { continue };
             let path = join(dir_path, &name);
+            if self.hides(&path, stat.is_dir()) {
+                protected = true;
+                continue;
+            }
             let subject = Subject::entry(&path, stat.is_dir());
             let filters = &self.deleter.filters;
             let decision = match deleting {
@@ -266,6 +270,12 @@ impl Generator<'_> {
             order.compare(key(b, b_stat), key(a, a_stat))
         });
         (found, protected)
+    }
+
+    /// Whether a daemon's module hides what is at `path`: no client deletes it.
+    fn hides(&self, path: &[u8], is_dir: bool) -> bool {
+        let module = self.session.module.as_ref().zip(self.destination);
+        module.is_some_and(|(module, destination)| module.excludes(&destination.module_path(path), is_dir))
     }
 
     /// Deletes one name that was decided about earlier.

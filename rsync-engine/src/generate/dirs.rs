@@ -72,7 +72,8 @@ impl Generator<'_> {
     pub(super) fn prepare_directory(&mut self, at: At<'_>) -> Result<(), EngineError> {
         let options = &self.session.options;
         let early = options.times && !options.omit_dir_times && !options.dry_run && !options.existing;
-        if !early || at.path == b"." || self.directories.skips(at.path) || self.is_left_out(&at) {
+        let skipped = self.directories.skips(at.path) || self.is_left_out(&at) || self.is_excluded(&at);
+        if !early || at.path == b"." || skipped {
             return Ok(());
         }
         let is_free = match self.lstat(&at) {

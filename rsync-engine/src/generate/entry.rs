@@ -45,6 +45,14 @@ impl<'a> Generator<'a> {
         if self.directories.skips(at.path) {
             return self.drop_member(&at);
         }
+        if self.is_excluded(&at) {
+            self.session.say(Message::DaemonRefused(at.path, EntryKind::from_mode(at.entry.mode())));
+            if at.entry.is_dir() {
+                self.session.say(Message::SkippingContents);
+                self.directories.skip(at.path.to_vec());
+            }
+            return self.drop_member(&at);
+        }
         let stat = match self.lstat_unless_imagined(&at) {
             Ok(stat) => stat,
             Err(error) => {
@@ -97,6 +105,15 @@ impl<'a> Generator<'a> {
         }
     }
 
+    /// Whether a daemon's module hides the entry from its client.
+    pub(super) fn is_excluded(&self, at: &At<'_>) -> bool {
+        let Some((module, destination)) = self.session.module.as_ref().zip(self.destination) else {
+            return false;
+        };
+        let path = destination.local_name.as_deref().unwrap_or(at.path);
+        at.path != b"." && module.excludes(&destination.module_path(path), at.entry.is_dir())
+    }
+
     /// Whether entries of this kind are made at all.
     fn is_wanted_kind(&self, entry: &EntryRef<'_>) -> bool {
         let options = &self.session.options;
@@ -147,7 +164,7 @@ impl<'a> Generator<'a> {
     where
         'a: 'p,
     {
-        Place::new(self.destination.map_or(b"", |destination| &destination.path), path)
+        self.session.place(self.destination.map_or(b"", |destination| &destination.path), path)
     }
 
     /// Reports a failed system call on the generator's side.

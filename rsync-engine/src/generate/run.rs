@@ -23,7 +23,7 @@ use super::peer::Peer;
 use super::similar::Similar;
 use crate::backup::Backups;
 use crate::companions::Alternate;
-use crate::confine::{Dir, DirStack, Trust};
+use crate::confine::{Dir, DirStack};
 use crate::destination::Destination;
 use crate::meta::Attributes;
 use crate::partial::PartialDir;
@@ -125,7 +125,7 @@ impl<'a> Generator<'a> {
             destination: None,
             dirs: DirStack::new(Arc::new(Dir::open(Path::new("."))?)),
             attributes: Attributes::new(&session.options),
-            partial: PartialDir::of(&session.options),
+            partial: PartialDir::of(session),
             backups: None,
             alternates: Vec::new(),
             similar: Similar::default(),
@@ -158,8 +158,7 @@ impl<'a> Generator<'a> {
             let destination =
                 Destination::resolve(self.session, argument, count, entry)?.with_companions(self.session)?;
             let destination = self.shared.set_destination(destination);
-            let links = Trust::of_dirlinks(&self.session.options);
-            self.dirs = DirStack::new(Arc::clone(&destination.root)).following(links);
+            self.dirs = destination.dirs(self.session);
             if destination.created {
                 self.directories.made_early(b".");
             }

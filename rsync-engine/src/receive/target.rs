@@ -16,7 +16,7 @@ use super::output::FileOutput;
 use super::shared::{Basis, Request, Shared};
 use crate::backup::{Backups, Purpose};
 use crate::companions::Alternate;
-use crate::confine::{Dir, DirStack, Pinned, Stat, Trust};
+use crate::confine::{Dir, DirStack, Pinned, Stat};
 use crate::destination::Destination;
 use crate::meta::{Attributes, Change, Step, Times, XattrProblem, apply_xattrs};
 use crate::partial::PartialDir;
@@ -66,10 +66,9 @@ impl<'a> Target<'a> {
             session,
             shared,
             destination,
-            dirs: DirStack::new(Arc::clone(&destination.root))
-                .following(Trust::of_dirlinks(&session.options)),
+            dirs: destination.dirs(session),
             attributes: Attributes::new(&session.options),
-            partial: PartialDir::of(&session.options),
+            partial: PartialDir::of(session),
             backups: Backups::new(session, destination),
             alternates: destination.alternates.iter().map(Alternate::stack).collect(),
             delayed: Vec::new(),
@@ -89,7 +88,7 @@ impl<'a> Target<'a> {
     ) -> Result<(Outcome, Option<SumBytes>), EngineError> {
         let path = entry.path();
         let (dir_path, name) = self.destination.place_of(&entry);
-        let place = Place::new(&self.destination.path, &path);
+        let place = self.session.place(&self.destination.path, &path);
         let session = self.session;
         let partial = self.partial.as_ref();
         let discard = |content: &mut dyn Content| {
@@ -219,7 +218,7 @@ impl<'a> Target<'a> {
     /// Sets the extended attributes of an entry that is in place (spec 04 §3.3).
     pub(crate) fn set_xattrs(&mut self, entry: EntryRef<'_>) {
         let path = entry.path();
-        let place = Place::new(&self.destination.path, &path);
+        let place = self.session.place(&self.destination.path, &path);
         let (dir, name) = self.destination.place_of(&entry);
         match self.dirs.dir(dir).and_then(|dir| dir.pin(name)) {
             Ok(file) => {
@@ -250,7 +249,7 @@ impl<'a> Target<'a> {
             }
             if let Err(error) = moved {
                 let path = entry.path();
-                let place = Place::new(&self.destination.path, &path);
+                let place = self.session.place(&self.destination.path, &path);
                 self.session.failed(Role::Receiver, Failure::RenameDelayed(place, name), &error);
             }
         }
