@@ -35,10 +35,11 @@ pub struct VersionFacts<'a> {
 pub fn version(facts: &VersionFacts<'_>) -> String {
     let mut text = format!("rsync  version {}  protocol version {}\n", facts.version, facts.protocol);
     let _ = writeln!(text, "Copyright {}\nWeb site: {}", facts.copyright, facts.url);
-    text.push_str("Capabilities:\n");
-    let items =
-        facts.capabilities.iter().map(|&(name, on)| if on { name.to_owned() } else { format!("no {name}") });
-    wrap(&mut text, items);
+    for (title, items) in [("Capabilities", facts.capabilities), ("Optimizations", facts.optimizations)] {
+        let _ = writeln!(text, "{title}:");
+        let named = |&(name, on): &(&str, bool)| if on { name.to_owned() } else { format!("no {name}") };
+        wrap(&mut text, items.iter().map(named));
+    }
     for (title, names) in [
         ("Checksum list", facts.checksums),
         ("Compress list", facts.compressions),

@@ -6,6 +6,8 @@ mod conflicts;
 mod daemon_line;
 mod error;
 mod help;
+mod manual;
+mod manual_texts;
 mod model;
 mod operands;
 mod parse;
@@ -26,6 +28,7 @@ pub use choice::{
 pub use daemon_line::DaemonLine;
 pub use error::OptionError;
 pub use help::{VersionFacts, daemon_help, debug_help, help, info_help, version, version_json};
+pub use manual::{OptionDoc, older_spellings, option_docs};
 pub use model::{DEFAULT_MAX_ALLOC, Forwarding, TransferOptions};
 pub use operands::{Endpoints, Operand, Remote, RemoteKind, endpoints};
 pub use parse::{Command, Environment, Pending, Rejected, Request, parse, parse_daemon_request};

@@ -399,7 +399,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("no-human-readable", 0, Number(|s| &mut s.human, 0)),
     Row::new("no-h", 0, Number(|s| &mut s.human, 0)).same_as("no-human-readable"),
     Row::new("progress", 0, SwitchOr(|s| scan::progress(s, true), scan::progress_style))
-        .help("--progress", "show progress (=bar: one live line; ours)"),
+        .help("--progress[=bar]", "show progress (bar: one live line, ours)"),
     Row::new("no-progress", 0, Set(|s| scan::progress(s, false))),
     Row::new("json", 0, Switch(|s| &mut s.options.json, true))
         .ours()

@@ -1,0 +1,37 @@
+//! Writes the man page `rsync.1`, `rsyncd.conf.5`, and completions for bash, zsh and fish:
+//! `cargo run -p rsync-cli --example manuals -- DIR`.
+
+mod completions;
+mod page;
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The files that go into the directory.
+pub(crate) fn files() -> Vec<(&'static str, String)> {
+    vec![
+        ("rsync.1", page::rsync()),
+        ("rsyncd.conf.5", rsync_daemon::rsyncd_conf_manual()),
+        ("rsync.bash", completions::bash()),
+        ("_rsync", completions::zsh()),
+        ("rsync.fish", completions::fish()),
+    ]
+}
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let [directory] = words.as_slice() else {
+        eprintln!("usage: manuals DIR");
+        return ExitCode::from(1);
+    };
+    for (name, text) in files() {
+        let path = Path::new(directory).join(name);
+        let written = fs::create_dir_all(directory).and_then(|()| fs::write(&path, text));
+        if let Err(error) = written {
+            eprintln!("manuals: cannot write {}: {error}", path.display());
+            return ExitCode::from(1);
+        }
+    }
+    ExitCode::SUCCESS
+}
