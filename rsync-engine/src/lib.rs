@@ -12,6 +12,7 @@ mod error;
 mod fetch;
 mod generate;
 mod inbox;
+mod item;
 mod link;
 mod local;
 mod meta;

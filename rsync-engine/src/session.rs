@@ -37,11 +37,11 @@ pub struct Session {
     /// Ends the link.
     pub control: LinkControl,
     /// Errors so far.
-    pub errors: ErrorState,
+    pub errors: Arc<ErrorState>,
     /// Counters so far.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// The module that a daemon receives into; `None` for everybody else.
-    pub module: Option<ServedModule>,
+    pub module: Option<Arc<ServedModule>>,
 }
 
 /// A daemon's module, as its receiving side sees it: nothing outside of `root` can be reached, and what
@@ -109,9 +109,24 @@ impl Session {
             events,
             outgoing: Outgoing::default(),
             control,
-            errors: ErrorState::default(),
-            counters: Counters::default(),
+            errors: Arc::default(),
+            counters: Arc::default(),
             module: None,
+        }
+    }
+
+    /// The same transfer for threads whose events go to another sink.
+    pub(crate) fn speaking_to(&self, events: Arc<dyn EventSink>) -> Self {
+        Self {
+            negotiated: self.negotiated.clone(),
+            options: self.options.clone(),
+            server: self.server,
+            events,
+            outgoing: self.outgoing.clone(),
+            control: self.control.clone(),
+            errors: Arc::clone(&self.errors),
+            counters: Arc::clone(&self.counters),
+            module: self.module.clone(),
         }
     }
 

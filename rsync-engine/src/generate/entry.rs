@@ -6,13 +6,14 @@ use std::sync::Arc;
 use rsync_proto::flist::{EntryRef, Kind, Segment};
 use rsync_proto::options::{Info, RemoveSource};
 use rsync_proto::phase::{ItemAttributes, ItemFlags};
-use rsync_proto::text::{Direction, EntryKind, Event, Failure, Item, Message, Place, Role, Stage, Topic};
+use rsync_proto::text::{Direction, EntryKind, Event, Failure, Message, Place, Role, Stage, Topic};
 
 use super::links::Admission;
 use super::run::Generator;
 use crate::EngineError;
 use crate::confine::Stat;
 use crate::destination::Destination;
+use crate::item::{self, Moved};
 use crate::meta::fake_super::CorruptStat;
 
 /// An entry of a list, with what the wire and people call it.
@@ -194,21 +195,12 @@ impl<'a> Generator<'a> {
 
     /// Below protocol 29 items do not travel: this side says them itself.
     fn name_item(&self, at: &At<'_>, flags: ItemFlags, xname: Option<&[u8]>) {
-        if self.session.events.wants(Topic::Items) {
-            // Such old peers did not set times of links.
-            let fails = at.entry.kind() == Kind::Symlink && flags.contains(ItemFlags::REPORT_TIME);
-            let item = Item {
-                flags: if fails { flags | ItemFlags::REPORT_TIME_FAIL } else { flags },
-                detailed: true,
-                xname,
-                direction: Direction::Received,
-                entry: self.session.facts(at.entry, at.path, b""),
-                data_bytes: 0,
-                sum_bytes: 0,
-                digest: None,
-            };
-            self.session.events.emit(Event::Item { stage: Stage::Done, item: &item });
-        }
+        // Such old peers did not set times of links.
+        let fails = at.entry.kind() == Kind::Symlink && flags.contains(ItemFlags::REPORT_TIME);
+        let flags = if fails { flags | ItemFlags::REPORT_TIME_FAIL } else { flags };
+        let attributes = ItemAttributes { xname: xname.map(<[u8]>::to_vec), ..ItemAttributes::new(flags) };
+        let way = (Stage::Done, Direction::Received);
+        item::emit_known(self.session, true, way, (at.entry, at.path, b""), &attributes, Moved::default());
     }
 
     /// The entry was in place already, or became another name of one that is.

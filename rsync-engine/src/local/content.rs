@@ -13,6 +13,7 @@ use rsync_proto::text::{Event, Failure, Moment, Place, Progress, Topic};
 use rustix::fs::{copy_file_range, ioctl_ficlone};
 use rustix::io::Errno;
 
+use super::pieces;
 use crate::rate::RateLimit;
 use crate::receive::file::{Assembly, Content, Output, Received};
 use crate::send::failed;
@@ -71,6 +72,8 @@ pub(super) struct Source<'s> {
     pub(super) digest: Option<Digest>,
     /// The state of the transfer when this file starts.
     pub(super) progress: Progress<'static>,
+    /// Bytes copied in the end.
+    pub(super) copied: u64,
 }
 
 /// How far a copy came.
@@ -85,6 +88,7 @@ impl Content for Source<'_> {
     fn assemble(&mut self, assembly: Assembly<'_>) -> Result<Received, EngineError> {
         let start = assembly.request.append_at.unwrap_or(0).min(self.size);
         let mut copied = Copied { offset: start, said: start, read_error: None, write_error: None };
+        let is_fresh = assembly.new_file && start == 0;
         let extends_another = assembly.basis.is_some_and(|basis| self.begins_differently(basis, start));
         if let Some(output) = assembly.output {
             let in_kernel = self.digest.is_none();
@@ -93,12 +97,16 @@ impl Content for Source<'_> {
                 if start == 0 {
                     self.share(source, target, &mut copied);
                 }
+                if is_fresh && copied.offset == 0 {
+                    self.copy_by_pieces(source, target, &mut copied)?;
+                }
                 self.copy_in_kernel(source, target, &mut copied)?;
             }
             self.copy_through_memory(output, &mut copied)?;
         }
+        self.copied = copied.offset - start;
         assembly.has_data.set(copied.offset > start);
-        self.session.counters.literal.fetch_add(copied.offset - start, Ordering::Relaxed);
+        self.session.counters.literal.fetch_add(self.copied, Ordering::Relaxed);
         if let Some(error) = &copied.read_error {
             failed(self.session, Failure::ReadSource(self.place), error);
         }
@@ -149,6 +157,21 @@ impl Source<'_> {
             },
             Err(_) => self.copier.unshared = Some(self.dev),
         }
+    }
+
+    /// Copies a large file with several threads, unless its rate is limited.
+    fn copy_by_pieces(
+        &mut self,
+        source: &File,
+        target: &File,
+        copied: &mut Copied,
+    ) -> Result<(), EngineError> {
+        if self.copier.rate.is_none() && pieces::is_worth_it(self.size) {
+            let mut tell = |offset| self.tell(Moment::Running, offset);
+            copied.offset = pieces::copy((source, target), self.size, &self.session.control, &mut tell);
+            copied.said = copied.offset;
+        }
+        self.check()
     }
 
     /// Lets the kernel copy; it stops at the first error, whose side only a read and a write tell.

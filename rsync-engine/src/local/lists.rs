@@ -8,15 +8,16 @@ use rsync_proto::flist::{
     Columns, Entry, EntryFlags, EntryRef, Finish, IdNames, Kind, LinkGroups, MUNGE_PREFIX, Order, Owner,
     OwnerNames, Segment, SegmentBuilder,
 };
-use rsync_proto::text::{Event, KindCounts, Place, Severity};
+use rsync_proto::text::{Event, KindCounts, Severity};
 
+use super::worker::SourceDir;
 use crate::meta::{LocalIds, Privilege, XattrRules};
 use crate::receive::shared::Shared;
 use crate::scan::{
     AttributeSource, ListSink, Scan, ScanRequest, SentTables, SourceAttributes, follows_links,
 };
 use crate::send::count_of;
-use crate::tree::{ReadAt, Tree, TreeDir};
+use crate::tree::{Tree, TreeDir};
 use crate::{EngineError, Session};
 
 /// About what an entry takes on a wire beside its name.
@@ -215,25 +216,21 @@ impl<'a> LocalLists<'a> {
         list
     }
 
-    /// Opens the content of `entry`.
-    pub(super) fn open(&mut self, entry: EntryRef<'_>) -> io::Result<Box<dyn ReadAt>> {
-        self.scan.open(entry.origin(), &entry.path())
+    /// The directory at `path` that files come from.
+    pub(super) fn source_dir(&mut self, origin: u32, path: &[u8]) -> SourceDir {
+        SourceDir {
+            origin,
+            path: path.to_vec(),
+            dir: self.scan.directory(origin, path).map(Arc::clone),
+            root: self.scan.origin(origin).map_or(Vec::new(), |(_, absolute)| absolute.to_vec()),
+            written: self.scan.written(origin).to_vec(),
+        }
     }
 
     /// The directory that holds `entry`.
     pub(super) fn dir_of(&self, entry: EntryRef<'_>) -> io::Result<Arc<dyn TreeDir>> {
         let (origin, _) = self.scan.origin(entry.origin()).ok_or(io::ErrorKind::NotFound)?;
         origin.open_dir(entry.dir(), self.session.options.copy_links)
-    }
-
-    /// Where the entry called `name` is, for messages.
-    pub(super) fn place<'p>(&'p self, origin: u32, name: &'p [u8]) -> Place<'p> {
-        Place::new(self.scan.origin(origin).map_or(b"", |(_, absolute)| absolute), name)
-    }
-
-    /// What stands in front of the name in `%f`.
-    pub(super) fn source_dir(&self, origin: u32) -> &[u8] {
-        self.scan.written(origin)
     }
 
     /// Reads the attribute values with the numbers `wanted`, which are only known by their digests.

@@ -1,12 +1,17 @@
 //! Local copies: the generator of a receiving side, with lists from a scanner and content from the
 //! sources themselves (design decision 8).
 //!
-//! There is one thread and no wire. What the generator asks for is done when it asks, so that lines
-//! come in the order of its requests.
+//! There is no wire. What the generator asks for is done when it asks, or, where nothing depends on
+//! that, by a crew of threads whose results count in the order of its requests. Either way lines come in
+//! that order.
 
 mod content;
+mod crew;
 mod lists;
 mod peer;
+mod pieces;
+mod pipeline;
+mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +20,7 @@ use std::time::Instant;
 use rsync_proto::filter::Side;
 use rsync_proto::flist::OwnerNames;
 use rsync_proto::options::SuperUser;
-use rsync_proto::text::Message;
+use rsync_proto::text::{Message, Topic};
 
 use crate::generate::{Deleter, Generator};
 use crate::meta::XattrRules;
@@ -23,8 +28,10 @@ use crate::receive::shared::Shared;
 use crate::scan::ScanRequest;
 use crate::tree::Tree;
 use crate::{EngineError, SendReport, Session};
+use crew::Crew;
 use lists::LocalLists;
-use peer::LocalPeer;
+use peer::{LocalPeer, Workshop};
+use pipeline::{InOrder, Pipeline};
 
 /// What a local copy needs.
 pub struct LocalSetup {
@@ -71,19 +78,60 @@ pub fn copy(session: &Arc<Session>, setup: LocalSetup) -> Result<SendReport, Eng
     let source_rules = rules_of(source_super_user, Side::Sender);
     let (shared, notices) = Shared::new(xattr_rules);
     let started = Instant::now();
-    let lists =
-        LocalLists::new(session, &shared, (tree, source_rules), request, names, owners)?.munging(munge_links);
-    let mut peer = LocalPeer::new(session, &shared, lists, started);
-    let generator = Generator::new(session, &shared, &mut peer, notices, Deleter::new(filters));
-    let generator = generator.map_err(|source| EngineError::FileIo {
-        text: "rsync: [Receiver] cannot open the current directory".into(),
-        source,
-    })?;
-    let (_, deleted) = generator.run(&destination)?;
+    let crew = works_ahead(session).then(Arc::<Crew>::default);
+    let pipeline = crew.as_ref().map(|crew| Pipeline::new(session, crew));
+    let ordered = pipeline
+        .as_ref()
+        .map(|pipeline| Arc::new(session.speaking_to(Arc::new(InOrder(Arc::clone(pipeline))))));
+    let speaking = ordered.as_ref().unwrap_or(session);
+    let lists = LocalLists::new(speaking, &shared, (tree, source_rules), request, names, owners)?
+        .munging(munge_links);
+    let copied = std::thread::scope(|scope| -> Result<_, EngineError> {
+        let workshop = match (&crew, pipeline) {
+            (Some(crew), Some(pipeline)) => {
+                let shared = &shared;
+                let start = move || {
+                    let spawn =
+                        || std::thread::Builder::new().spawn_scoped(scope, || crew.work(session, shared));
+                    (0..pieces::threads().max(2)).filter(|_| spawn().is_ok()).count() > 0
+                };
+                Workshop::Crew(pipeline, Some(Box::new(start)))
+            }
+            _ => Workshop::Here,
+        };
+        let _ends = crew.as_deref().map(Closing);
+        let mut peer = LocalPeer::new(speaking, &shared, lists, started, workshop);
+        let generator = Generator::new(speaking, &shared, &mut peer, notices, Deleter::new(filters));
+        let generator = generator.map_err(|source| EngineError::FileIo {
+            text: "rsync: [Receiver] cannot open the current directory".into(),
+            source,
+        })?;
+        let (_, deleted) = generator.run(&destination)?;
+        Ok((deleted, peer.asked(), peer.into_report()))
+    });
+    let (deleted, asked, report) = copied?;
     let counters = &session.counters;
     let data = counters.literal.load(Ordering::Relaxed);
     let message = Message::MatchTotals { matches: 0, hash_hits: 0, false_alarms: 0, data };
     crate::send::say(session, message);
-    counters.bytes_read.store(peer.asked(), Ordering::Relaxed);
-    Ok(SendReport { deleted: Some(deleted), ..peer.into_report() })
+    counters.bytes_read.store(asked, Ordering::Relaxed);
+    Ok(SendReport { deleted: Some(deleted), ..report })
+}
+
+/// Whether files are copied while the generator goes on: not where they share more than directories, or
+/// somebody watches each of them grow.
+fn works_ahead(session: &Session) -> bool {
+    let options = &session.options;
+    let shares = options.backup || options.partial_dir.is_some() || options.fuzzy > 0;
+    let one_by_one = options.bwlimit > 0 || session.events.wants(Topic::Progress);
+    !(shares || one_by_one || options.dry_run || options.list_only)
+}
+
+/// Ends a crew when the copy ends, however it does.
+struct Closing<'c>(&'c Crew);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }

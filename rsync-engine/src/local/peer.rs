@@ -1,36 +1,36 @@
-//! Answers a generator in its own thread: scans when it waits for lists, copies when it asks for
-//! content (spec 02 §5 to §7).
+//! Answers a generator in its own thread: scans when it waits for lists, copies, or has copied, when
+//! it asks for content (spec 02 §5 to §7).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rsync_proto::exit::ExitCode;
-use rsync_proto::flist::{EntryRef, FileList, Segment};
-use rsync_proto::options::{Append, TransferOptions};
+use rsync_proto::flist::{EntryRef, FileList, Segment, split_path};
 use rsync_proto::phase::{Answers, Event as PhaseEvent, ItemAttributes, ItemFlags};
-use rsync_proto::sum::{Digest, SumHead};
-use rsync_proto::text::{Direction, Event, KindCounts, LineFormat, Message, Moment, Progress, Stage, Topic};
+use rsync_proto::sum::SumHead;
+use rsync_proto::text::{Event, KindCounts, Moment, Progress, Stage, Topic};
 
-use super::content::{Copier, Source};
 use super::lists::LocalLists;
+use super::pipeline::Pipeline;
+use super::worker::{Asked, Copied, REQUEST_COST, SourceDir, Worker, tell};
 use crate::generate::Peer;
-use crate::receive::shared::{Notice, Request, Shared};
-use crate::receive::target::{Outcome, Target};
-use crate::send::item::{self, Moved};
-use crate::send::{count_of, remove_source, say, say_unopened};
+use crate::receive::shared::{Notice, Shared};
+use crate::send::{count_of, remove_source};
 use crate::{EngineError, SendReport, Session};
 
 /// So many entries are known beyond what the generator works on, while there are more (spec 03 §8.5).
 const LOOKAHEAD: u32 = 1000;
 /// About what an item takes on a wire, in bytes.
 const ITEM_COST: u64 = 5;
-/// What the request of a file takes beyond that.
-const REQUEST_COST: u64 = 16;
-/// What the answer to it takes beside the data: item, sum head, end, and digest.
-const ANSWER_COST: u64 = 39;
-/// Data travels in pieces of so many bytes, each behind its length.
-const PIECE: u64 = 32 << 10;
+
+/// Where files are copied.
+pub(super) enum Workshop<'a> {
+    /// In the generator's thread, one after the other.
+    Here,
+    /// By a crew, which is started with the first file if that is possible.
+    Crew(Arc<Pipeline>, Option<Box<dyn FnOnce() -> bool + 'a>>),
+}
 
 /// The sender and the receiver of a local copy.
 pub(super) struct LocalPeer<'a> {
@@ -41,10 +41,11 @@ pub(super) struct LocalPeer<'a> {
     started: Instant,
     scanned_first: bool,
     answers: Answers,
-    target: Option<Target<'a>>,
-    copier: Copier,
-    /// Lines show the digest of what was copied.
-    shows_digests: bool,
+    workshop: Workshop<'a>,
+    /// Does what is done in the generator's thread.
+    worker: Worker<'a>,
+    /// Where the last entries came from.
+    source: Option<Arc<SourceDir>>,
     items: u64,
     /// About what the answers to requests would have taken on a wire.
     moved: u64,
@@ -57,6 +58,7 @@ impl<'a> LocalPeer<'a> {
         shared: &'a Shared,
         lists: LocalLists<'a>,
         started: Instant,
+        workshop: Workshop<'a>,
     ) -> Self {
         Self {
             session,
@@ -66,9 +68,9 @@ impl<'a> LocalPeer<'a> {
             started,
             scanned_first: false,
             answers: Answers::new(&session.negotiated),
-            target: None,
-            copier: Copier::new(session.options.bwlimit),
-            shows_digests: shows_digests(&session.options),
+            workshop,
+            worker: Worker::new(session, shared),
+            source: None,
             items: 0,
             moved: 0,
             report: SendReport::default(),
@@ -113,81 +115,57 @@ impl<'a> LocalPeer<'a> {
         Ok(())
     }
 
-    fn target(&mut self) -> Result<&mut Target<'a>, EngineError> {
-        let (session, shared) = (self.session, self.shared);
-        let destination = shared.destination().ok_or(EngineError::ReceiverGone)?;
-        Ok(self.target.get_or_insert_with(|| Target::new(session, shared, destination)))
-    }
-
-    fn emit(&self, stage: Stage, entry: EntryRef<'_>, attributes: &ItemAttributes, moved: Moved<'_>) {
-        let source_dir = self.lists.source_dir(entry.origin());
-        let way = (stage, Direction::Received);
-        item::emit(self.session, way, (entry, &entry.path(), source_dir), attributes, moved);
-    }
-
-    fn count_transfer(&self, size: u64) {
-        let counters = &self.session.counters;
-        counters.transferred_files.fetch_add(1, Ordering::Relaxed);
-        counters.transferred_size.fetch_add(size, Ordering::Relaxed);
+    /// Where `entry` comes from.
+    fn source_of(&mut self, entry: EntryRef<'_>) -> Arc<SourceDir> {
+        let path = entry.path();
+        let (dir, _) = split_path(&path);
+        match &self.source {
+            Some(source) if source.origin == entry.origin() && source.path == dir => Arc::clone(source),
+            _ => Arc::clone(self.source.insert(Arc::new(self.lists.source_dir(entry.origin(), dir)))),
+        }
     }
 
     /// Copies a file that the generator asks for.
-    fn transfer(
-        &mut self,
-        list: &Arc<Segment>,
-        entry: EntryRef<'_>,
-        attributes: &ItemAttributes,
-        request: Request,
-    ) -> Result<Notice, EngineError> {
-        let session = self.session;
-        let index = entry.index();
-        let name = entry.path();
-        let opened = self.lists.open(entry).and_then(|content| content.stat().map(|stat| (content, stat)));
-        let (content, stat) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                say_unopened(session, self.lists.place(entry.origin(), &name), &error);
-                return Ok(Notice::Failed(index));
-            }
-        };
-        if session.options.append != Append::Off && !request.redo && stat.size < entry.size() {
-            say(session, Message::DiminishedFile(self.lists.place(entry.origin(), &name)));
-            return Ok(Notice::Failed(index));
+    fn transfer(&mut self, asked: Asked, size: u64) -> Result<(), EngineError> {
+        if let Workshop::Crew(_, start) = &mut self.workshop
+            && start.take().is_some_and(|start| !start())
+        {
+            self.workshop = Workshop::Here;
         }
-        let moved = Moved { sum_bytes: REQUEST_COST, ..Moved::default() };
-        self.emit(Stage::Begins, entry, attributes, moved);
-        let before = session.counters.literal.load(Ordering::Relaxed);
-        let progress = self.progress(Moment::Running, Some((list, entry)));
-        self.target()?;
-        let negotiated = &session.negotiated;
-        let checksum = negotiated.checksum.transfer;
-        let shows_digests = self.shows_digests;
-        let Self { target, copier, lists, .. } = self;
-        let mut source = Source {
-            session,
-            copier,
-            content: &*content,
-            size: stat.size,
-            dev: stat.dev,
-            place: lists.place(entry.origin(), &name),
-            name: &name,
-            digest: shows_digests.then(|| Digest::whole_file(checksum, negotiated.seed)),
-            progress,
-        };
-        let Some(target) = target else { return Err(EngineError::ReceiverGone) };
-        let (outcome, digest) = target.receive(list, entry, (request, progress), &mut source)?;
-        let digest = digest.filter(|_| shows_digests);
-        self.count_transfer(stat.size);
-        let data = session.counters.literal.load(Ordering::Relaxed) - before;
-        let data_bytes = ANSWER_COST + data + data.div_ceil(PIECE) * 4;
-        self.moved += data_bytes;
-        self.emit(Stage::Done, entry, attributes, Moved { data_bytes, digest: digest.as_deref(), ..moved });
-        Ok(match outcome {
-            Outcome::Finished => Notice::Finished(vec![index]),
-            Outcome::Delayed => Notice::Delayed(index),
-            Outcome::Redo => Notice::Redo(index),
-            Outcome::Failed => Notice::Failed(index),
-        })
+        if let Workshop::Crew(pipeline, _) = &self.workshop {
+            pipeline.copy(asked, size);
+            return self.report_settled().map(drop);
+        }
+        let session = self.session;
+        let entry = asked.entry()?;
+        let progress = self.progress(Moment::Running, Some((&asked.list, entry)));
+        let copied = self.worker.copy(&asked, progress, |_| tell(session, Stage::Begins, &asked, None))?;
+        tell(session, Stage::Done, &asked, Some(&copied));
+        self.report_copied(entry.index(), &copied);
+        Ok(())
+    }
+
+    fn report_copied(&mut self, index: u32, copied: &Copied) {
+        self.moved += copied.cost();
+        self.shared.ended(index, copied.outcome);
+    }
+
+    /// Tells the generator what the crew has done; answers whether there was anything.
+    fn report_settled(&mut self) -> Result<bool, EngineError> {
+        let Workshop::Crew(pipeline, _) = &self.workshop else { return Ok(false) };
+        let settled = pipeline.settled()?;
+        for (asked, copied) in &settled {
+            self.report_copied(asked.entry()?.index(), copied);
+        }
+        Ok(!settled.is_empty())
+    }
+
+    /// Waits for everything that was asked for.
+    fn finish_all(&mut self) -> Result<bool, EngineError> {
+        if let Workshop::Crew(pipeline, _) = &self.workshop {
+            pipeline.drain();
+        }
+        self.report_settled()
     }
 
     /// A progress report without its file, when an entry is worked on.
@@ -213,12 +191,6 @@ impl<'a> LocalPeer<'a> {
     }
 }
 
-/// Whether a line of the user or of the log has a digest in it.
-fn shows_digests(options: &TransferOptions) -> bool {
-    let formats = [&options.out_format, &options.log_file_format];
-    formats.into_iter().flatten().any(|format| LineFormat::parse(format).uses(b'C'))
-}
-
 impl Peer for LocalPeer<'_> {
     fn item(
         &mut self,
@@ -238,28 +210,37 @@ impl Peer for LocalPeer<'_> {
         if attributes.flags.contains(ItemFlags::IS_NEW) {
             *count_of(&mut self.report.created, entry.kind()).0 += 1;
         }
+        let mut asked = Asked {
+            list: Arc::clone(&list),
+            place,
+            attributes: attributes.clone(),
+            source: self.source_of(entry),
+            request: None,
+        };
         if !attributes.flags.contains(ItemFlags::TRANSFER) {
             let linked = attributes.flags.contains(ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE);
             if wanted.is_some() && !linked {
-                self.target()?.set_xattrs(entry);
+                self.worker.target()?.set_xattrs(entry);
             }
-            self.emit(Stage::Done, entry, attributes, Moved::default());
+            match &self.workshop {
+                Workshop::Here => tell(self.session, Stage::Done, &asked, None),
+                Workshop::Crew(pipeline, _) => pipeline.say(asked),
+            }
             return Ok(());
         }
         let Some(request) = self.shared.requests.take(index) else { return Err(EngineError::ReceiverGone) };
         if self.session.options.dry_run {
-            self.count_transfer(entry.size());
+            let counters = &self.session.counters;
+            counters.transferred_files.fetch_add(1, Ordering::Relaxed);
+            counters.transferred_size.fetch_add(entry.size(), Ordering::Relaxed);
             for stage in [Stage::Begins, Stage::Done] {
-                self.emit(stage, entry, attributes, Moved::default());
+                tell(self.session, stage, &asked, None);
             }
             self.shared.finished(index);
             return Ok(());
         }
-        match self.transfer(&list, entry, attributes, request)? {
-            Notice::Finished(_) => self.shared.finished(index),
-            other => self.shared.notify(other),
-        }
-        Ok(())
+        asked.request = Some(request);
+        self.transfer(asked, entry.size())
     }
 
     fn sum_head(&mut self, _: &SumHead) -> Result<bool, EngineError> {
@@ -286,13 +267,9 @@ impl Peer for LocalPeer<'_> {
             self.session.events.emit(Event::Progress(self.progress(Moment::ListDone, None)));
         }
         let Some(event) = event else { return Ok(()) };
-        if event == PhaseEvent::RedoAnswered
-            && let Some(target) = &mut self.target
-        {
-            let shared = self.shared;
-            target.place_delayed(|index, ok| {
-                if ok { shared.finished(index) } else { shared.notify(Notice::Failed(index)) }
-            });
+        self.finish_all()?;
+        if self.shared.destination().is_some() {
+            self.worker.target()?.end_phase(event);
         }
         self.shared.notify(Notice::Passed(event));
         Ok(())
@@ -305,12 +282,15 @@ impl Peer for LocalPeer<'_> {
     fn success(&mut self, index: u32) -> Result<(), EngineError> {
         let Some((list, place)) = self.files.holder(index) else { return Ok(()) };
         let Some(entry) = list.get(place) else { return Ok(()) };
-        let destination = self.target()?.stat(entry).ok();
+        let destination = self.worker.target()?.stat(entry).ok();
         remove_source(self.session, entry, self.lists.dir_of(entry), destination);
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), EngineError> {
+        if let Workshop::Crew(pipeline, _) = &self.workshop {
+            pipeline.flush();
+        }
         Ok(())
     }
 
@@ -330,11 +310,14 @@ impl Peer for LocalPeer<'_> {
         if self.session.control.is_aborted() {
             return Err(EngineError::Cancelled);
         }
-        if self.shared.tell_finished() {
+        let reported = self.report_settled()?;
+        if self.shared.tell_finished() || reported {
             return Ok(());
         }
         if self.scanned_first && self.files.is_complete() {
-            return Err(EngineError::ReceiverGone);
+            let reported = self.finish_all()?;
+            self.shared.tell_finished();
+            return if reported { Ok(()) } else { Err(EngineError::ReceiverGone) };
         }
         let before = self.files.next_start();
         loop {

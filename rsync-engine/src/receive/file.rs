@@ -75,6 +75,8 @@ pub(crate) struct Assembly<'a> {
     pub(crate) basis: Option<&'a File>,
     /// The output is the basis itself.
     pub(crate) in_place: bool,
+    /// The output is a new file that nobody sees before it is whole.
+    pub(crate) new_file: bool,
     /// `None` discards the content: block tokens are then legal without a basis.
     pub(crate) output: Option<&'a mut dyn Output>,
     /// Set when literal data comes: something is worth keeping if the stream breaks off.

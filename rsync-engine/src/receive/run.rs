@@ -13,16 +13,15 @@ use rsync_proto::phase::{
     Answers, Event as PhaseEvent, FinalStatistics, ItemAttributes, ItemError, ItemFlags, ItemRules,
     LedgerError, decode_delete_stats,
 };
-use rsync_proto::text::{
-    self, Direction, EntryKind, Event, KindCounts, Moment, Progress, Role, Stage, Topic,
-};
+use rsync_proto::text::{Direction, EntryKind, Event, KindCounts, Moment, Progress, Role, Stage, Topic};
 use rsync_proto::wire::{Message, Ndx, NdxDecoder};
 
 use super::file::Tokens;
 use super::lists::ListReader;
 use super::shared::{Notice, Shared};
-use super::target::{self, Target};
+use super::target::Target;
 use crate::inbox::{Inbox, MessageSink};
+use crate::item::{self, Moved};
 use crate::{EngineError, Session};
 
 /// Longest value of an extended attribute that Linux has, in bytes.
@@ -200,13 +199,8 @@ impl<'a> Receiver<'a> {
             }
         }
         let Some(event) = event else { return Ok(()) };
-        if event == PhaseEvent::RedoAnswered
-            && let Some(target) = &mut self.target
-        {
-            let shared = self.shared;
-            target.place_delayed(|index, ok| {
-                if ok { shared.finished(index) } else { shared.notify(Notice::Failed(index)) }
-            });
+        if let Some(target) = &mut self.target {
+            target.end_phase(event);
         }
         let unanswered = self.shared.requests.unanswered();
         if event == PhaseEvent::FinalDone && self.session.negotiated.is_modern() && unanswered > 0 {
@@ -301,16 +295,7 @@ impl<'a> Receiver<'a> {
         let mut content = Tokens { inbox: &mut self.inbox, sink: &mut self.peer, decoder: &mut self.tokens };
         let (outcome, digest) = target.receive(&list, entry, (request, progress), &mut content)?;
         self.emit(entry, &path, &attributes, Stage::Done, digest.as_deref());
-        let notice = match outcome {
-            target::Outcome::Delayed => Notice::Delayed(index),
-            target::Outcome::Finished => {
-                self.shared.finished(index);
-                return Ok(());
-            }
-            target::Outcome::Redo => Notice::Redo(index),
-            target::Outcome::Failed => Notice::Failed(index),
-        };
-        self.shared.notify(notice);
+        self.shared.ended(index, outcome);
         Ok(())
     }
 
@@ -411,21 +396,8 @@ impl<'a> Receiver<'a> {
         stage: Stage,
         digest: Option<&[u8]>,
     ) {
-        if !self.session.events.wants(Topic::Items) {
-            return;
-        }
-        let digest = digest.map(|digest| self.session.negotiated.checksum.transfer.shown(digest));
-        let item = text::Item {
-            flags: attributes.flags,
-            detailed: self.session.negotiated.has_item_flags(),
-            xname: attributes.xname.as_deref(),
-            direction: Direction::Received,
-            entry: self.session.facts(entry, path, b""),
-            data_bytes: 0,
-            sum_bytes: 0,
-            digest: digest.as_deref(),
-        };
-        self.session.events.emit(Event::Item { stage, item: &item });
+        let way = (stage, Direction::Received);
+        item::emit(self.session, way, (entry, path, b""), attributes, Moved { digest, ..Moved::default() });
     }
 }
 

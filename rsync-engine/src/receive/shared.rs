@@ -10,6 +10,7 @@ use rsync_proto::flist::{EntryRef, Segment};
 use rsync_proto::options::TransferOptions;
 use rsync_proto::phase::{Event, ItemFlags};
 
+use super::target::Outcome;
 use crate::EngineError;
 use crate::destination::Destination;
 use crate::meta::{ReceivedAttributes, WantedAcls, XattrRules};
@@ -160,6 +161,16 @@ impl Shared {
         drop(finished);
         if is_enough {
             self.tell_finished();
+        }
+    }
+
+    /// Reports what became of a requested file.
+    pub(crate) fn ended(&self, index: u32, outcome: Outcome) {
+        match outcome {
+            Outcome::Finished => self.finished(index),
+            Outcome::Delayed => self.notify(Notice::Delayed(index)),
+            Outcome::Redo => self.notify(Notice::Redo(index)),
+            Outcome::Failed => self.notify(Notice::Failed(index)),
         }
     }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use rsync_proto::flist::{EntryRef, Segment};
-use rsync_proto::phase::ItemFlags;
+use rsync_proto::phase::{Event as PhaseEvent, ItemFlags};
 use rsync_proto::sum::SumBytes;
 use rsync_proto::text::{Failure, Kept, Message, Place, Progress, Role};
 
@@ -100,6 +100,7 @@ impl<'a> Target<'a> {
                 progress,
                 basis: None,
                 in_place: false,
+                new_file: false,
                 output: None,
                 has_data: &has_data,
             };
@@ -168,6 +169,7 @@ impl<'a> Target<'a> {
             progress,
             basis: basis.as_ref(),
             in_place: draft.temp.is_none() && matches!(request.basis, Basis::Destination | Basis::Partial),
+            new_file: draft.temp.is_some(),
             output: Some(&mut draft.output),
             has_data: &has_data,
         };
@@ -228,9 +230,16 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// `--delay-updates`: renames everything that waits into place, in list order. Tells `placed`
-    /// about files that hard links wait for: their index, and whether it succeeded.
-    pub(crate) fn place_delayed(&mut self, mut placed: impl FnMut(u32, bool)) {
+    /// Does what is due when the sender has passed `event`.
+    pub(crate) fn end_phase(&mut self, event: PhaseEvent) {
+        if event == PhaseEvent::RedoAnswered {
+            self.place_delayed();
+        }
+    }
+
+    /// `--delay-updates`: renames everything that waits into place, in list order, and tells the
+    /// generator about files that hard links wait for.
+    fn place_delayed(&mut self) {
         let Some(partial) = &self.partial else { return };
         for (list, at) in std::mem::take(&mut self.delayed) {
             let Some(entry) = list.get(at) else { continue };
@@ -245,7 +254,8 @@ impl<'a> Target<'a> {
                 Ok(())
             });
             if entry.link().is_some() {
-                placed(entry.index(), moved.is_ok());
+                let outcome = if moved.is_ok() { Outcome::Finished } else { Outcome::Failed };
+                self.shared.ended(entry.index(), outcome);
             }
             if let Err(error) = moved {
                 let path = entry.path();

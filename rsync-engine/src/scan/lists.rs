@@ -239,16 +239,23 @@ impl Scan {
     pub fn open(&mut self, origin: u32, path: &[u8]) -> std::io::Result<Box<dyn ReadAt>> {
         let (dir_path, name) = rsync_proto::flist::split_path(path);
         let follows = self.examiner.follows_links();
-        if let Some(last) = &self.last_opened
-            && last.origin == origin
-            && last.path == dir_path
-        {
-            return last.dir.open(name, follows);
-        }
-        let from = self.origins.get(origin as usize).ok_or(std::io::ErrorKind::NotFound)?;
-        let dir = self.open_under(from, dir_path)?;
-        let last = self.last_opened.insert(LastOpened { origin, path: dir_path.to_vec(), dir });
-        last.dir.open(name, follows)
+        self.directory(origin, dir_path)?.open(name, follows)
+    }
+
+    /// The directory of listed files that is at `path`; it stays open until another one is asked for.
+    ///
+    /// # Errors
+    /// What the source says; `ELOOP` where a link took the place of a directory.
+    pub(crate) fn directory(&mut self, origin: u32, path: &[u8]) -> std::io::Result<&Arc<dyn TreeDir>> {
+        let is_last = |last: &LastOpened| last.origin == origin && last.path == path;
+        let last = match self.last_opened.take().filter(is_last) {
+            Some(last) => last,
+            None => {
+                let from = self.origins.get(origin as usize).ok_or(std::io::ErrorKind::NotFound)?;
+                LastOpened { origin, path: path.to_vec(), dir: self.open_under(from, path)? }
+            }
+        };
+        Ok(&self.last_opened.insert(last).dir)
     }
 
     /// The next directory in depth-first order. Equal directories that follow each other are one.

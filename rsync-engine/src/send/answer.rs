@@ -17,10 +17,10 @@ use rsync_proto::text::{
 use rsync_proto::wire::{self, Ndx};
 
 use super::file::{FileSink, Window};
-use super::item::{self, Moved};
 use super::lists::Lists;
 use super::queue::Item;
 use super::run::{Sender, count_of};
+use crate::item::{self, Moved};
 use crate::tree::ReadAt;
 use crate::{EngineError, Session};
 

@@ -6,7 +6,6 @@
 mod answer;
 mod file;
 mod handshake;
-pub(crate) mod item;
 mod lists;
 mod queue;
 mod reader;

@@ -1,4 +1,4 @@
-//! Items as events: what a sender's own lines and log say about an entry.
+//! Items as events: what lines and logs say about an entry.
 
 use rsync_proto::flist::EntryRef;
 use rsync_proto::phase::ItemAttributes;
@@ -9,7 +9,7 @@ use crate::Session;
 /// What an item line shows besides the entry.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Moved<'a> {
-    /// Bytes of file data that went over the wire.
+    /// Bytes of file data that went over the wire; only a sender counts them.
     pub(crate) data_bytes: u64,
     /// Bytes of block sums that came.
     pub(crate) sum_bytes: u64,
@@ -25,13 +25,26 @@ pub(crate) fn emit(
     attributes: &ItemAttributes,
     moved: Moved<'_>,
 ) {
+    let detailed = session.negotiated.has_item_flags();
+    emit_known(session, detailed, (stage, direction), (entry, name, source_dir), attributes, moved);
+}
+
+/// [`emit`], where the flags of `attributes` are `detailed` whatever the protocol says.
+pub(crate) fn emit_known(
+    session: &Session,
+    detailed: bool,
+    (stage, direction): (Stage, Direction),
+    (entry, name, source_dir): (EntryRef<'_>, &[u8], &[u8]),
+    attributes: &ItemAttributes,
+    moved: Moved<'_>,
+) {
     if !session.events.wants(Topic::Items) {
         return;
     }
     let digest = moved.digest.map(|digest| session.negotiated.checksum.transfer.shown(digest));
     let item = Item {
         flags: attributes.flags,
-        detailed: session.negotiated.has_item_flags(),
+        detailed,
         xname: attributes.xname.as_deref(),
         direction,
         entry: session.facts(entry, name, source_dir),
