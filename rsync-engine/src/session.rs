@@ -115,8 +115,8 @@ impl Session {
         }
     }
 
-    /// The same transfer for threads whose events go to another sink.
-    pub(crate) fn speaking_to(&self, events: Arc<dyn EventSink>) -> Self {
+    /// The same transfer for threads whose events, and perhaps errors, go elsewhere.
+    pub(crate) fn reporting_to(&self, events: Arc<dyn EventSink>, errors: Arc<ErrorState>) -> Self {
         Self {
             negotiated: self.negotiated.clone(),
             options: self.options.clone(),
@@ -124,7 +124,7 @@ impl Session {
             events,
             outgoing: self.outgoing.clone(),
             control: self.control.clone(),
-            errors: Arc::clone(&self.errors),
+            errors,
             counters: Arc::clone(&self.counters),
             module: self.module.clone(),
         }
@@ -313,6 +313,14 @@ impl ErrorState {
     /// Adds I/O error flags, the peer's or our own.
     pub fn add_io_error(&self, flags: IoErrorFlags) {
         self.io_error.fetch_or(flags.bits().unsigned_abs(), Ordering::Relaxed);
+    }
+
+    /// Adds what `other` has, and leaves nothing there.
+    pub(crate) fn take_over(&self, other: &Self) {
+        self.transfer_error.fetch_or(other.transfer_error.swap(false, Ordering::Relaxed), Ordering::Relaxed);
+        self.io_error.fetch_or(other.io_error.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        let limited = other.deletions_limited.swap(false, Ordering::Relaxed);
+        self.deletions_limited.fetch_or(limited, Ordering::Relaxed);
     }
 
     /// The I/O error flags so far.

@@ -190,10 +190,7 @@ impl Generator<'_> {
         if !content || nowhere || imagined || self.deleter.stopped || self.directories.skips(at.path) {
             return Ok(());
         }
-        let general = self.session.errors.io_error().contains(IoErrorFlags::GENERAL);
-        if general && !self.session.options.ignore_errors {
-            self.session.say(Message::SkippingDeletion);
-            self.deleter.stopped = true;
+        if self.stops_for_errors() {
             return Ok(());
         }
         let dir_path: &[u8] = if at.path == b"." { b"" } else { at.path };
@@ -210,6 +207,14 @@ impl Generator<'_> {
         };
         let rules = self.deleter.rules_in(destination, dir_path)?;
         let (found, _) = self.extraneous(&dir, dir_path, list, &rules, false);
+        if found.is_empty() {
+            return Ok(());
+        }
+        // What is under way may have failed to be read.
+        self.peer.settle()?;
+        if self.stops_for_errors() {
+            return Ok(());
+        }
         for (name, stat) in found {
             if self.delete_timing() == DeleteTiming::Delay {
                 self.deleter.delayed.push((dir_path.to_vec(), name));
@@ -218,6 +223,17 @@ impl Generator<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing is deleted any more because the sender could not read everything.
+    fn stops_for_errors(&mut self) -> bool {
+        let general = self.session.errors.io_error().contains(IoErrorFlags::GENERAL);
+        let stops = general && !self.session.options.ignore_errors;
+        if stops {
+            self.session.say(Message::SkippingDeletion);
+            self.deleter.stopped = true;
+        }
+        stops
     }
 
     /// The names in a directory that neither the list nor a filter accounts for, in the order they

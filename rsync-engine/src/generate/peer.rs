@@ -40,6 +40,9 @@ pub(crate) trait Peer {
     /// Lets everything said so far take effect.
     fn flush(&mut self) -> Result<(), EngineError>;
 
+    /// Waits for everything that was asked for, where that is done in this process.
+    fn settle(&mut self) -> Result<(), EngineError>;
+
     /// Shows that this side lives, if nothing was said for a while.
     fn keep_alive(&mut self) -> Result<(), EngineError>;
 

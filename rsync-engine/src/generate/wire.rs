@@ -91,6 +91,10 @@ impl Peer for Wire<'_> {
         outbox.flush()
     }
 
+    fn settle(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn keep_alive(&mut self) -> Result<(), EngineError> {
         self.outbox.keep_alive()
     }

@@ -13,7 +13,7 @@ use rsync_proto::text::{Event, EventSink, Moment, Progress, Topic};
 
 use super::worker::{Asked, Copied, Worker};
 use crate::receive::shared::Shared;
-use crate::{EngineError, Session};
+use crate::{EngineError, ErrorState, Session};
 
 /// A source at least this large is announced when it is opened, a smaller one when it is copied.
 const WORTH_ANNOUNCING: u64 = 1 << 20;
@@ -44,8 +44,11 @@ struct Slot {
     opened: bool,
     /// Its thread waits for its turn to speak.
     speaks: bool,
-    done: Option<Result<Copied, EngineError>>,
+    done: Option<Done>,
 }
+
+/// What became of a file, and the errors on the way.
+pub(super) type Done = (Result<Copied, EngineError>, ErrorState);
 
 #[derive(Default)]
 struct State {
@@ -93,7 +96,7 @@ pub(super) enum News {
         opened: bool,
     },
     /// It is done.
-    Done(Result<Copied, EngineError>),
+    Done(Done),
 }
 
 /// The work of all threads.
@@ -135,12 +138,12 @@ impl Crew {
             }
             let may_speak = state.may_speak;
             let first = state.slots.front_mut().ok_or(EngineError::ReceiverGone)?;
-            if let Some(result) = first.done.take() {
+            if let Some(done) = first.done.take() {
                 state.slots.pop_front();
                 state.first += 1;
                 state.done -= 1;
                 state.may_speak = false;
-                return Ok(News::Done(result));
+                return Ok(News::Done(done));
             }
             if !may_speak && (first.opened || first.speaks) {
                 return Ok(News::Turn { opened: first.opened });
@@ -177,7 +180,8 @@ impl Crew {
             number: AtomicU64::new(0),
             opened: AtomicBool::new(false),
         });
-        let session = &session.speaking_to(Arc::clone(&voice) as _);
+        let errors = Arc::<ErrorState>::default();
+        let session = &session.reporting_to(Arc::clone(&voice) as _, Arc::clone(&errors));
         let says_items = session.events.wants(Topic::Items);
         let mut worker = Worker::new(session, shared);
         while let Some(batch) = self.next_batch() {
@@ -190,7 +194,9 @@ impl Crew {
                         self.opened(number);
                     }
                 });
-                if !self.done(number, result) {
+                let its_errors = ErrorState::default();
+                its_errors.take_over(&errors);
+                if !self.done(number, (result, its_errors)) {
                     return;
                 }
             }
@@ -220,12 +226,12 @@ impl Crew {
         self.wake(&state);
     }
 
-    /// Notes the result; answers whether the thread shall go on.
-    fn done(&self, number: u64, result: Result<Copied, EngineError>) -> bool {
+    /// Notes what became of a file; answers whether the thread shall go on.
+    fn done(&self, number: u64, done: Done) -> bool {
         let mut state = self.lock();
         state.done += 1;
         if let Some(slot) = state.slot(number) {
-            slot.done = Some(result);
+            slot.done = Some(done);
         }
         self.wake(&state);
         !state.closed

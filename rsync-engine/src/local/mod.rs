@@ -3,7 +3,7 @@
 //!
 //! There is no wire. What the generator asks for is done when it asks, or, where nothing depends on
 //! that, by a crew of threads whose results count in the order of its requests. Either way lines come in
-//! that order.
+//! that order, and the same copy says the same.
 
 mod content;
 mod crew;
@@ -12,6 +12,9 @@ mod peer;
 mod pieces;
 mod pipeline;
 mod worker;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -80,9 +83,10 @@ pub fn copy(session: &Arc<Session>, setup: LocalSetup) -> Result<SendReport, Eng
     let started = Instant::now();
     let crew = works_ahead(session).then(Arc::<Crew>::default);
     let pipeline = crew.as_ref().map(|crew| Pipeline::new(session, crew));
-    let ordered = pipeline
-        .as_ref()
-        .map(|pipeline| Arc::new(session.speaking_to(Arc::new(InOrder(Arc::clone(pipeline))))));
+    let ordered = pipeline.as_ref().map(|pipeline| {
+        let errors = Arc::clone(&session.errors);
+        Arc::new(session.reporting_to(Arc::new(InOrder(Arc::clone(pipeline))), errors))
+    });
     let speaking = ordered.as_ref().unwrap_or(session);
     let lists = LocalLists::new(speaking, &shared, (tree, source_rules), request, names, owners)?
         .munging(munge_links);

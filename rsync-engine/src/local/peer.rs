@@ -294,6 +294,10 @@ impl Peer for LocalPeer<'_> {
         Ok(())
     }
 
+    fn settle(&mut self) -> Result<(), EngineError> {
+        self.finish_all().map(drop)
+    }
+
     fn keep_alive(&mut self) -> Result<(), EngineError> {
         Ok(())
     }

@@ -11,7 +11,7 @@ use rsync_proto::text::{Event, EventSink, Stage, Topic};
 
 use super::crew::{Crew, Job, News};
 use super::worker::{Asked, Copied, tell};
-use crate::{EngineError, Session};
+use crate::{EngineError, ErrorState, Session};
 
 /// Files under way at most.
 const MOST: usize = 512;
@@ -131,25 +131,31 @@ impl Pipeline {
                 queue.asked.pop_front();
                 continue;
             }
-            match self.crew.news() {
+            let (result, errors) = match self.crew.news() {
                 Ok(News::Turn { opened }) => {
                     if opened {
                         tell(&self.session, Stage::Begins, &first, None);
                     }
                     queue.begun = opened;
                     self.crew.let_speak();
+                    continue;
                 }
-                Ok(News::Done(Ok(copied))) => {
-                    if copied.opened && !std::mem::take(&mut queue.begun) {
+                Ok(News::Done(done)) => done,
+                Err(error) => (Err(error), ErrorState::default()),
+            };
+            self.session.errors.take_over(&errors);
+            let begun = std::mem::take(&mut queue.begun);
+            match result {
+                Ok(copied) => {
+                    if copied.opened && !begun {
                         tell(&self.session, Stage::Begins, &first, None);
                     }
                     tell(&self.session, Stage::Done, &first, Some(&copied));
                     queue.asked.pop_front();
                     queue.files -= 1;
-                    queue.begun = false;
                     queue.settled.push((first, copied));
                 }
-                Ok(News::Done(Err(error))) | Err(error) => queue.failure = Some(error),
+                Err(error) => queue.failure = Some(error),
             }
         }
     }
