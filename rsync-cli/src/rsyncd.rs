@@ -23,9 +23,9 @@ struct Arguments {
     /// Assign a global parameter, as at the end of the first global section.
     #[arg(long, short = 'M', value_name = "NAME=VALUE")]
     dparam: Vec<String>,
-    /// Address to listen on.
+    /// Address to listen on; may be given several times.
     #[arg(long, value_name = "ADDRESS")]
-    address: Option<String>,
+    address: Vec<String>,
     /// Port to listen on.
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
@@ -164,7 +164,7 @@ fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
         .overrides(arguments.dparam.into_iter().map(BString::from))
         .zone(local_zone())
         .worker_command(OWN_PROGRAM, ["--worker".into()]);
-    if let Some(address) = arguments.address {
+    for address in arguments.address {
         builder = builder.address(address);
     }
     if let Some(port) = arguments.port {

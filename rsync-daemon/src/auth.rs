@@ -23,9 +23,13 @@ pub(crate) struct Answer<'a> {
 }
 
 /// Where passwords are.
-pub(crate) struct Secrets<'a> {
-    pub(crate) file: Option<&'a Path>,
-    pub(crate) strict_modes: bool,
+pub(crate) enum Secrets<'a> {
+    File {
+        path: Option<&'a Path>,
+        strict_modes: bool,
+    },
+    /// The user's, as the program that hosts the daemon knows it.
+    Known(Option<Vec<u8>>),
 }
 
 /// One term of `auth users`.
@@ -78,8 +82,17 @@ pub(crate) fn check(auth_users: &[u8], secrets: &Secrets<'_>, answer: &Answer<'_
         return Err("denied by rule".into());
     }
     let group = group.filter(|_| rule.name.starts_with(b"@"));
-    let file = open_secrets(secrets.file, secrets.strict_modes)?;
-    check_secret(BufReader::new(file), group.as_deref(), answer)
+    match secrets {
+        Secrets::File { path, strict_modes } => {
+            let file = open_secrets(*path, *strict_modes)?;
+            check_secret(BufReader::new(file), group.as_deref(), answer)
+        }
+        Secrets::Known(Some(password)) => {
+            let verified = answer.digest.verifies(password, answer.challenge, answer.response);
+            verified.then_some(()).ok_or_else(|| "password mismatch".into())
+        }
+        Secrets::Known(None) => Err("secret not found".into()),
+    }
 }
 
 /// Opens a secrets file, if it is one to rely on.
@@ -178,7 +191,7 @@ mod tests {
         let response = digest.response(password.as_bytes(), b"challenge");
         let answer =
             Answer { user: user.as_bytes(), response: response.as_bytes(), digest, challenge: b"challenge" };
-        check(users.as_bytes(), &Secrets { file: Some(&path), strict_modes }, &answer)
+        check(users.as_bytes(), &Secrets::File { path: Some(&path), strict_modes }, &answer)
     }
 
     #[test]

@@ -1,36 +1,35 @@
 //! The daemon: configuration, listeners, sessions (spec 09 §1).
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bstr::BString;
 use rsync_engine::{LinkControl, SystemOwners};
-use rsync_proto::text::{Utc, Zone};
+use socket2::Socket;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-use crate::config::{Config, ConfigError};
-use crate::listen::{ListenAddress, ListenError, bind};
-use crate::log::{Log, LogTarget};
+use crate::builder::{DaemonBuilder, Source};
+use crate::config::{Config, ConfigError, Finding};
+use crate::host::Host;
+use crate::listen::ListenError;
+use crate::log::Log;
 use crate::pid_file::{PidFile, PidFileError};
-use crate::session::{ReadySession, link};
+use crate::session::{ReadySession, Served, link};
+use crate::stream::{ClientStream, Duplex};
 use crate::tally::{Entry, Tally};
-use crate::visit;
-use crate::worker::{Pool, Protections, WorkerCommand};
+use crate::tls::{Certificate, TlsError};
+use crate::visit::{self, Arrival};
+use crate::worker::{DirectorySession, Pool, Protections, WorkerCommand};
 
-/// Port of a daemon that names none.
-const DEFAULT_PORT: u16 = 873;
 /// Connections of one address that may be in their handshake.
 const HANDSHAKES_PER_ADDRESS: u32 = 256;
 /// How long a failed login takes.
 const AUTH_DELAY: Duration = Duration::from_millis(500);
-/// How long a worker without sessions is kept.
-const WORKER_IDLE: Duration = Duration::from_secs(60);
 /// How long a worker may take to end when all sessions have.
 const LAST_WORKER: Duration = Duration::from_secs(2);
 /// How long the daemon rests when it cannot accept.
@@ -46,6 +45,9 @@ pub enum DaemonError {
     /// No socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The pid file is in use, or cannot be written.
     #[error(transparent)]
     PidFile(#[from] PidFileError),
@@ -54,155 +56,18 @@ pub enum DaemonError {
     Runtime(#[from] std::io::Error),
 }
 
-/// Where the configuration comes from.
-#[derive(Clone, Debug)]
-enum Source {
-    File(PathBuf),
-    Given(Arc<Config>),
-}
-
-/// Settings of a [`Daemon`] before it listens.
+/// A socket that listens.
 #[derive(Debug)]
-#[must_use]
-pub struct DaemonBuilder {
-    source: Source,
-    overrides: Vec<BString>,
-    address: Option<String>,
-    port: Option<u16>,
-    log: Option<LogTarget>,
-    default_log: Option<LogTarget>,
-    zone: ZoneOption,
-    grace: Duration,
-    worker: Option<WorkerCommand>,
-    worker_idle: Duration,
+pub(crate) struct Door {
+    listener: TcpListener,
+    /// Clients speak TLS.
+    is_secure: bool,
 }
 
-struct ZoneOption(Arc<dyn Zone + Send + Sync>);
-
-impl std::fmt::Debug for ZoneOption {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Zone")
-    }
-}
-
-impl DaemonBuilder {
-    /// `NAME=VALUE` assignments that stand at the end of the first global section.
-    pub fn overrides(mut self, assignments: impl IntoIterator<Item = BString>) -> Self {
-        self.overrides.extend(assignments);
-        self
-    }
-
-    /// Listens on this name or address instead of the configured one.
-    pub fn address(mut self, address: impl Into<String>) -> Self {
-        self.address = Some(address.into());
-        self
-    }
-
-    /// Listens on this port instead of the configured one; 0 takes a free one.
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = Some(port);
-        self
-    }
-
-    /// Logs here instead of where the configuration says, except for modules with logs of their own.
-    pub fn log(mut self, target: LogTarget) -> Self {
-        self.log = Some(target);
-        self
-    }
-
-    /// Logs here where neither [`DaemonBuilder::log`] nor the configuration names a log; without it that
-    /// is the system log.
-    pub fn default_log(mut self, target: LogTarget) -> Self {
-        self.default_log = Some(target);
-        self
-    }
-
-    /// Times in the log are of this zone; without it they are universal.
-    pub fn zone(mut self, zone: Arc<dyn Zone + Send + Sync>) -> Self {
-        self.zone = ZoneOption(zone);
-        self
-    }
-
-    /// How long sessions may go on after the daemon was told to stop.
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
-        self
-    }
-
-    /// Runs sessions in worker processes of this command, which calls [`crate::run_worker`]: one for each
-    /// identity and root that modules have, confined to both. A crash then costs the sessions of one
-    /// worker.
-    ///
-    /// Without it sessions are threads of this process, because a library cannot know how to start its
-    /// host again.
-    pub fn worker_command(
-        mut self,
-        program: impl Into<OsString>,
-        arguments: impl IntoIterator<Item = OsString>,
-    ) -> Self {
-        let arguments = arguments.into_iter().collect();
-        self.worker = Some(WorkerCommand { program: program.into(), arguments });
-        self
-    }
-
-    /// How long a worker process without sessions is kept; a minute, unless this says something else.
-    pub fn worker_idle(mut self, idle: Duration) -> Self {
-        self.worker_idle = idle;
-        self
-    }
-
-    /// Reads the configuration and binds the sockets. Needs a tokio runtime.
-    ///
-    /// # Errors
-    /// [`DaemonError`] for what makes it impossible.
-    pub fn bind(self) -> Result<Daemon, DaemonError> {
-        let config = self.source.read(&self.overrides)?;
-        let globals = &config.globals;
-        let configured = config.defaults.log_file.as_ref();
-        let configured = configured.map(|path| LogTarget::File(PathBuf::from(path.to_string())));
-        let keeps_log = self.log.is_some() || (configured.is_none() && self.default_log.is_some());
-        let target = self.log.or(configured).or(self.default_log).unwrap_or_else(|| LogTarget::Syslog {
-            facility: config.defaults.syslog_facility.clone(),
-            tag: config.defaults.syslog_tag.clone(),
-        });
-        let log = Log::new(target, self.zone.0)?;
-        for note in &config.notes {
-            log.warning(&note.text);
-        }
-        let configured = u16::try_from(globals.port).ok().filter(|&port| port != 0);
-        let port = self.port.or(configured).unwrap_or(DEFAULT_PORT);
-        let address = ListenAddress {
-            host: self.address.or_else(|| globals.address.as_ref().map(ToString::to_string)),
-            port,
-            backlog: globals.listen_backlog,
-            socket_options: globals.socket_options.clone().map(Vec::from).unwrap_or_default(),
-        };
-        let sockets = bind(&address, &mut |note| log.warning(note))?;
-        let listeners = sockets.into_iter().map(TcpListener::from_std).collect::<Result<Vec<_>, _>>()?;
-        let pid_file = match &globals.pid_file {
-            Some(path) => Some(PidFile::create(PathBuf::from(path.to_string()).as_path())?),
-            None => None,
-        };
-        let shared = Shared {
-            source: self.source,
-            overrides: self.overrides,
-            pool: self.worker.map(|command| Arc::new(Pool::new(command, self.worker_idle, log.clone()))),
-            log,
-            keeps_log,
-            handshakes: Mutex::default(),
-            sessions: Mutex::default(),
-            running: Tally::default(),
-        };
-        Ok(Daemon { shared: Arc::new(shared), listeners, pid_file, grace: self.grace })
-    }
-}
-
-impl Source {
-    fn read(&self, overrides: &[BString]) -> Result<Arc<Config>, ConfigError> {
-        match self {
-            Self::File(path) => Config::load(path, overrides).map(Arc::new),
-            Self::Given(config) => Ok(Arc::clone(config)),
-        }
+impl Door {
+    pub(crate) fn new(listener: std::net::TcpListener, is_secure: bool) -> std::io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener: TcpListener::from_std(listener)?, is_secure })
     }
 }
 
@@ -210,7 +75,7 @@ impl Source {
 #[derive(Debug)]
 pub struct Daemon {
     shared: Arc<Shared>,
-    listeners: Vec<TcpListener>,
+    doors: Vec<Door>,
     pid_file: Option<PidFile>,
     grace: Duration,
 }
@@ -218,88 +83,127 @@ pub struct Daemon {
 impl Daemon {
     /// A daemon of this configuration file, which is read anew for each connection.
     pub fn from_file(path: impl Into<PathBuf>) -> DaemonBuilder {
-        Self::builder(Source::File(path.into()))
+        DaemonBuilder::new(Source::File(path.into(), Vec::new()))
     }
 
     /// A daemon of this configuration.
     pub fn from_config(config: Config) -> DaemonBuilder {
-        Self::builder(Source::Given(Arc::new(config)))
+        DaemonBuilder::new(Source::Given(Arc::new(config)))
     }
 
-    fn builder(source: Source) -> DaemonBuilder {
-        DaemonBuilder {
-            source,
-            overrides: Vec::new(),
-            address: None,
-            port: None,
-            log: None,
-            default_log: None,
-            zone: ZoneOption(Arc::new(Utc)),
-            grace: Duration::from_secs(10),
-            worker: None,
-            worker_idle: WORKER_IDLE,
-        }
+    /// A daemon of modules that are added one by one.
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # use rsync_daemon::{Daemon, LogTarget, Module, ModuleSettings};
+    /// # use rsync_engine::tree::MemoryTree;
+    /// # async fn example(tree: MemoryTree) -> Result<(), rsync_daemon::DaemonError> {
+    /// let daemon = Daemon::builder()
+    ///     .tree(Module::new("notes", ModuleSettings::default()), Arc::new(tree))
+    ///     .address("127.0.0.1")
+    ///     .port(8730)
+    ///     .log(LogTarget::Nothing)
+    ///     .bind()?;
+    /// daemon.run(std::future::pending()).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder() -> DaemonBuilder {
+        Self::from_config(Config::default())
     }
 
-    /// Where it listens.
+    pub(crate) fn new(shared: Shared, doors: Vec<Door>, pid_file: Option<PidFile>, grace: Duration) -> Self {
+        Self { shared: Arc::new(shared), doors, pid_file, grace }
+    }
+
+    /// Where it listens: without TLS first.
     #[must_use]
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.doors.iter().filter_map(|door| door.listener.local_addr().ok()).collect()
+    }
+
+    /// Another way in, for connections that the daemon does not accept itself.
+    #[must_use]
+    pub fn entrance(&self) -> Entrance {
+        Entrance(Arc::clone(&self.shared))
     }
 
     /// Serves until `stop` is ready. Then nobody is let in any more, sessions may end in peace for the
     /// time of grace, and the rest is cut.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { shared, listeners, pid_file, grace } = self;
-        let port = listeners.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |a| a.port());
+        let Self { shared, doors, pid_file, grace } = self;
+        let port = doors.first().and_then(|door| door.listener.local_addr().ok()).map_or(0, |a| a.port());
         shared.log.info(format!("rsyncd version 3.5.0 starting, listening on port {port}"));
+        for door in doors.iter().filter(|door| door.is_secure) {
+            let port = door.listener.local_addr().map_or(0, |address| address.port());
+            shared.log.info(format!("listening for TLS on port {port}"));
+        }
         shared.log.info(shared.confinement());
         let mut accepting = JoinSet::new();
-        for listener in listeners {
-            accepting.spawn(accept(Arc::clone(&shared), listener));
+        for door in doors {
+            accepting.spawn(accept(Arc::clone(&shared), door));
         }
         stop.await;
         accepting.shutdown().await;
-        if let Some(pool) = &shared.pool {
-            pool.drain();
-        }
-        if tokio::time::timeout(grace, shared.running.zero()).await.is_err() {
-            for control in lock(&shared.sessions).values() {
-                control.abort();
-            }
-            if let Some(pool) = &shared.pool {
-                pool.kill();
-            }
-        }
-        if let Some(pool) = &shared.pool {
-            // Workers without sessions end by themselves.
-            if tokio::time::timeout(LAST_WORKER, pool.ended()).await.is_err() {
-                pool.kill();
-                pool.ended().await;
-            }
-        }
+        shared.end(grace).await;
         shared.log.info("sent 0 bytes  received 0 bytes  total size 0");
         shared.log.flush();
         drop(pid_file);
     }
 }
 
-async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+/// A way into a running daemon.
+#[derive(Clone, Debug)]
+pub struct Entrance(Arc<Shared>);
+
+impl Entrance {
+    /// Serves a client at any stream of bytes; `address` is what lists of hosts and the log know it by.
+    ///
+    /// Answers when the client has said what it wants, or was sent away; its session goes on.
+    pub async fn admit(&self, stream: impl Duplex + 'static, address: IpAddr) {
+        let stream = ClientStream::Other(Box::new(stream));
+        receive(Arc::clone(&self.0), Arrival { stream, address, is_secure: false }).await;
+    }
+
+    /// Waits until no session is under way.
+    pub async fn sessions_ended(&self) {
+        self.0.running.zero().await;
+    }
+
+    /// Reads the configuration and the certificate now, and logs what is wrong with them.
+    pub fn reload(&self) {
+        self.0.log.info("reading the configuration again");
+        let config = self.0.config();
+        if let Err(error) = self.0.acceptor(&config)
+            && config.globals.tls_certificate.is_some()
+        {
+            self.0.log.warning(error.to_string());
+        }
+    }
+}
+
+async fn receive(shared: Arc<Shared>, arrival: Arrival) {
+    let address = arrival.address;
+    match shared.begin_handshake(address) {
+        Some(_handshake) => visit::receive(shared, arrival).await,
+        None => shared.log.warning(format!("too many handshakes from {address}")),
+    }
+}
+
+async fn accept(shared: Arc<Shared>, door: Door) {
     let mut visits = JoinSet::new();
     loop {
         while visits.try_join_next().is_some() {}
-        match listener.accept().await {
+        match door.listener.accept().await {
             Ok((stream, address)) => {
-                let shared = Arc::clone(&shared);
-                visits.spawn(async move {
-                    let ip = address.ip();
-                    if shared.begin_handshake(ip) {
-                        visit::receive(Arc::clone(&shared), stream, address).await;
-                        shared.end_handshake(ip);
-                    } else {
-                        shared.log.warning(format!("too many handshakes from {ip}"));
-                    }
-                });
+                // A socket whose keep-alive cannot be set works as well.
+                let _ = socket2::SockRef::from(&stream).set_keepalive(true);
+                let arrival = Arrival {
+                    stream: ClientStream::Socket(stream),
+                    address: address.ip(),
+                    is_secure: door.is_secure,
+                };
+                visits.spawn(receive(Arc::clone(&shared), arrival));
             }
             Err(error) => {
                 shared.log.warning(format!("accept failed: {error}"));
@@ -312,15 +216,24 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
 /// What all connections share.
 pub(crate) struct Shared {
     source: Source,
-    overrides: Vec<BString>,
+    kept: Mutex<Kept>,
     log: Log,
     keeps_log: bool,
+    host: Host,
+    certificate: Certificate,
     handshakes: Mutex<HashMap<IpAddr, u32>>,
     /// Those that are threads.
     sessions: Mutex<HashMap<u64, LinkControl>>,
     running: Tally,
     /// Workers, if sessions run in processes.
     pool: Option<Arc<Pool>>,
+}
+
+/// The last usable configuration.
+struct Kept {
+    config: Arc<Config>,
+    /// What is wrong with the one on disk.
+    trouble: Option<String>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -334,6 +247,51 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Shared {
+    pub(crate) fn new(
+        source: Source,
+        config: Arc<Config>,
+        log: Log,
+        keeps_log: bool,
+        workers: Option<(WorkerCommand, Duration)>,
+        host: Host,
+    ) -> Self {
+        let pool = workers.map(|(command, idle)| Arc::new(Pool::new(command, idle, log.clone())));
+        Self {
+            source,
+            kept: Mutex::new(Kept { config, trouble: None }),
+            log,
+            keeps_log,
+            host,
+            certificate: Certificate::default(),
+            handshakes: Mutex::default(),
+            sessions: Mutex::default(),
+            running: Tally::default(),
+            pool,
+        }
+    }
+
+    /// Ends all sessions, by force when the time of grace is over.
+    async fn end(&self, grace: Duration) {
+        if let Some(pool) = &self.pool {
+            pool.drain();
+        }
+        if tokio::time::timeout(grace, self.running.zero()).await.is_err() {
+            for control in lock(&self.sessions).values() {
+                control.abort();
+            }
+            if let Some(pool) = &self.pool {
+                pool.kill();
+            }
+        }
+        if let Some(pool) = &self.pool {
+            // Workers without sessions end by themselves.
+            if tokio::time::timeout(LAST_WORKER, pool.ended()).await.is_err() {
+                pool.kill();
+                pool.ended().await;
+            }
+        }
+    }
+
     /// What keeps sessions where they belong, for the log.
     fn confinement(&self) -> String {
         if self.pool.is_none() {
@@ -358,49 +316,84 @@ impl Shared {
         AUTH_DELAY
     }
 
-    /// The configuration as it is now.
-    pub(crate) fn config(&self) -> Result<Arc<Config>, ConfigError> {
-        self.source.read(&self.overrides)
+    /// What the program that hosts the daemon decides itself.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
     }
 
-    fn begin_handshake(&self, address: IpAddr) -> bool {
+    /// The configuration as it is now. One that cannot be used leaves the last one in force; the log has
+    /// that once for each change.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        let read = self.source.read();
+        let mut kept = lock(&self.kept);
+        match read {
+            Ok(config) => {
+                if kept.trouble.take().is_some() {
+                    self.log.info("the configuration can be used again");
+                }
+                if config.notes != kept.config.notes {
+                    config.notes.iter().for_each(|Finding { text, .. }| self.log.warning(text));
+                }
+                kept.config = config;
+            }
+            Err(error) => {
+                let trouble = error.to_string();
+                if kept.trouble.as_ref() != Some(&trouble) {
+                    self.log.warning(&trouble);
+                    self.log.warning("the configuration cannot be used; the last usable one stays in force");
+                }
+                kept.trouble = Some(trouble);
+            }
+        }
+        Arc::clone(&kept.config)
+    }
+
+    /// Speaks TLS with the certificate as it is now.
+    pub(crate) fn acceptor(&self, config: &Config) -> Result<TlsAcceptor, TlsError> {
+        let files = config.globals.tls_files()?.ok_or(TlsError::Incomplete)?;
+        let (acceptor, error) = self.certificate.current(&files);
+        match (acceptor, error) {
+            (Some(acceptor), error) => {
+                if let Some(error) = error {
+                    self.log.warning(format!("{error}; the last certificate stays in force"));
+                }
+                Ok(acceptor)
+            }
+            (None, error) => Err(error.unwrap_or(TlsError::Incomplete)),
+        }
+    }
+
+    /// Counts a handshake; `None` when its address has enough of them.
+    fn begin_handshake(self: &Arc<Self>, address: IpAddr) -> Option<Handshake> {
         let mut handshakes = lock(&self.handshakes);
         let count = handshakes.entry(address).or_default();
         if *count >= HANDSHAKES_PER_ADDRESS {
-            return false;
+            return None;
         }
         *count += 1;
-        true
-    }
-
-    fn end_handshake(&self, address: IpAddr) {
-        let mut handshakes = lock(&self.handshakes);
-        if let Some(count) = handshakes.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                handshakes.remove(&address);
-            }
-        }
+        Some(Handshake { shared: Arc::clone(self), address })
     }
 
     /// Has a session run, in a worker process or a thread of its own.
-    pub(crate) fn start(self: &Arc<Self>, session: ReadySession, stream: std::net::TcpStream) {
-        let started = match &self.pool {
-            Some(pool) => pool.start(session, stream, self.running.enter()),
-            None => self.start_thread(session, stream),
-        };
+    pub(crate) fn start(self: &Arc<Self>, session: ReadySession, stream: ClientStream) {
+        let started = stream.into_socket(self.running.enter()).and_then(|socket| {
+            let ReadySession { order, served, identity, log, slot } = session;
+            match (&self.pool, served) {
+                (Some(pool), Served::Directory(root)) => {
+                    let session = DirectorySession { order, root, identity, log, slot };
+                    pool.start(session, socket, self.running.enter())
+                }
+                (_, served) => self.start_thread(ReadySession { order, served, identity, log, slot }, socket),
+            }
+        });
         if let Err(error) = started {
             self.log.warning(format!("could not create child server process: {error}"));
         }
     }
 
-    fn start_thread(
-        self: &Arc<Self>,
-        session: ReadySession,
-        stream: std::net::TcpStream,
-    ) -> std::io::Result<()> {
-        let ReadySession { order, root, identity, log, slot } = session;
-        let link = link(&stream, &order.ahead)?;
+    fn start_thread(self: &Arc<Self>, session: ReadySession, socket: Socket) -> std::io::Result<()> {
+        let ReadySession { order, served, identity, log, slot } = session;
+        let link = link(&socket, &order.ahead)?;
         let running = Running::new(self, &link.control);
         std::thread::Builder::new().name("session".into()).spawn(move || {
             let _held = (running, slot);
@@ -408,9 +401,27 @@ impl Shared {
                 log.warning(format!("cannot take the identity of module {}: {error}", order.visitor.module));
                 return;
             }
-            order.run(link, &stream, root, log, Box::new(SystemOwners::default()));
+            order.run(link, &socket, served, log, Box::new(SystemOwners::default()));
         })?;
         Ok(())
+    }
+}
+
+/// A handshake of an address, until it is dropped.
+struct Handshake {
+    shared: Arc<Shared>,
+    address: IpAddr,
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        let mut handshakes = lock(&self.shared.handshakes);
+        if let Some(count) = handshakes.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                handshakes.remove(&self.address);
+            }
+        }
     }
 }
 

@@ -7,10 +7,12 @@
 
 mod access;
 mod auth;
+mod builder;
 mod config;
 mod daemon;
 mod files;
 mod glob;
+mod host;
 mod identity;
 mod limits;
 mod listen;
@@ -25,17 +27,23 @@ mod request;
 mod rules;
 mod serve;
 mod session;
+mod stream;
 mod tally;
+mod tls;
 mod visit;
 mod voice;
 mod worker;
 
+pub use builder::DaemonBuilder;
 pub use config::{
     Config, ConfigError, ConfigReport, ExpansionOverflow, Finding, GlobalSettings, Gravity, Module,
     ModuleSettings, Place, rsyncd_conf_manual,
 };
-pub use daemon::{Daemon, DaemonBuilder, DaemonError};
+pub use daemon::{Daemon, DaemonError, Entrance};
+pub use host::Caller;
 pub use listen::ListenError;
 pub use log::LogTarget;
 pub use pid_file::PidFileError;
+pub use stream::Duplex;
+pub use tls::TlsError;
 pub use worker::{Protections, run_worker};

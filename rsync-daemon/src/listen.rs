@@ -9,8 +9,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Where to listen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ListenAddress {
-    /// Name or address; every address without one.
-    pub(crate) host: Option<String>,
+    /// Names or addresses; every address without one.
+    pub(crate) hosts: Vec<String>,
     pub(crate) port: u16,
     pub(crate) backlog: i32,
     pub(crate) socket_options: Vec<u8>,
@@ -40,15 +40,16 @@ pub(crate) fn bind(
     address: &ListenAddress,
     note: &mut dyn FnMut(String),
 ) -> Result<Vec<std::net::TcpListener>, ListenError> {
-    let addresses: Vec<SocketAddr> = match &address.host {
-        None => [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)]
-            .map(|ip| SocketAddr::new(ip, address.port))
-            .into(),
-        Some(host) => (host.as_str(), address.port)
-            .to_socket_addrs()
-            .map_err(|source| ListenError::Resolve { address: host.clone(), source })?
-            .collect(),
-    };
+    let mut addresses = Vec::new();
+    if address.hosts.is_empty() {
+        let every = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
+        addresses.extend(every.map(|ip| SocketAddr::new(ip, address.port)));
+    }
+    for host in &address.hosts {
+        // A name stands for addresses of both families.
+        let found = (host.as_str(), address.port).to_socket_addrs();
+        addresses.extend(found.map_err(|source| ListenError::Resolve { address: host.clone(), source })?);
+    }
     let mut listeners = Vec::new();
     for socket_address in addresses {
         match bind_one(socket_address, address, note) {
@@ -102,8 +103,17 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_is_an_error() {
-        let address = ListenAddress { host: Some("nosuch.invalid".into()), ..ListenAddress::default() };
+        let address = ListenAddress { hosts: vec!["nosuch.invalid".into()], ..ListenAddress::default() };
         let error = bind(&address, &mut |_| {}).expect_err("no address");
         assert!(error.to_string().starts_with("rsync: getaddrinfo: bind address nosuch.invalid:"));
+    }
+
+    #[test]
+    fn every_address_of_several_is_bound() {
+        let address =
+            ListenAddress { hosts: vec!["127.0.0.1".into(), "127.0.0.2".into()], ..ListenAddress::default() };
+        let listeners = bind(&address, &mut |_| {}).expect("bound");
+        let bound: Vec<_> = listeners.iter().map(|one| one.local_addr().expect("an address").ip()).collect();
+        assert_eq!(bound, [Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)]);
     }
 }

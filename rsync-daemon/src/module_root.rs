@@ -2,19 +2,21 @@
 //! (spec 09 §9, 10 SEC-024).
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bstr::{BString, ByteSlice};
 use rsync_engine::Dir;
+use rsync_engine::tree::Tree;
 use rsync_proto::session::Refusal;
 
 use crate::config::{Module, expand};
 use crate::identity::Identity;
 use crate::rules::HiddenRules;
+use crate::session::Served;
 
 /// A module, ready to be read from.
 pub(crate) struct ModuleRoot {
-    /// The directory that is served.
-    pub(crate) dir: Dir,
+    pub(crate) served: Served,
     /// Its path, for the log.
     pub(crate) path: BString,
     pub(crate) identity: Identity,
@@ -53,9 +55,11 @@ impl From<Refusal> for RootError {
 const MUNGE_DIRECTORY: &[u8] = b"rsyncd-munged";
 
 impl ModuleRoot {
-    /// Resolves and opens everything; `variables` are those of `%NAME%`.
+    /// Resolves and opens everything; `tree` is served instead of a directory, if there is one, and
+    /// `variables` are those of `%NAME%`.
     pub(crate) fn open(
         module: &Module,
+        tree: Option<Arc<dyn Tree>>,
         variables: &dyn Fn(&str) -> Option<BString>,
     ) -> Result<Self, RootError> {
         let settings = &module.settings;
@@ -63,6 +67,25 @@ impl ModuleRoot {
             Some(text) => expand(text, variables).map(Some).map_err(RootError::silent),
             None => Ok(None),
         };
+        let mut rules = HiddenRules {
+            filter: expanded(&settings.filter)?,
+            include_from: expanded(&settings.include_from)?,
+            include: expanded(&settings.include)?,
+            exclude_from: expanded(&settings.exclude_from)?,
+            exclude: expanded(&settings.exclude)?,
+            files: Vec::new(),
+        };
+        if let Some(tree) = tree {
+            rules.read_files().map_err(RootError::silent)?;
+            return Ok(Self {
+                served: Served::Tree(tree),
+                path: expanded(&settings.path)?.unwrap_or_default(),
+                // It is read as the program that hosts it.
+                identity: Identity::default(),
+                rules,
+                munges_links: settings.munge_symlinks.unwrap_or(false),
+            });
+        }
         let identity =
             Identity::resolve(expanded(&settings.uid)?.as_ref(), expanded(&settings.gid)?.as_ref())?;
         let path = expanded(&settings.path)?.ok_or(Refusal::NoPath)?;
@@ -83,16 +106,8 @@ impl ModuleRoot {
         if munges_links {
             check_munge_directory(if as_in_chroot { Some(&dir) } else { None })?;
         }
-        let mut rules = HiddenRules {
-            filter: expanded(&settings.filter)?,
-            include_from: expanded(&settings.include_from)?,
-            include: expanded(&settings.include)?,
-            exclude_from: expanded(&settings.exclude_from)?,
-            exclude: expanded(&settings.exclude)?,
-            files: Vec::new(),
-        };
         rules.read_files().map_err(RootError::silent)?;
-        Ok(Self { dir, path: module_path, identity, rules, munges_links })
+        Ok(Self { served: Served::Directory(dir), path: module_path, identity, rules, munges_links })
     }
 }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use rsync_proto::wire::{Cursor, NeedsInput};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use crate::stream::ClientStream;
 
 /// A socket with what was read ahead.
 pub(crate) struct Peer {
-    stream: TcpStream,
+    stream: ClientStream,
     buffer: Vec<u8>,
 }
 
@@ -31,8 +33,14 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
 
 impl Peer {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: ClientStream) -> Self {
         Self { stream, buffer: Vec::new() }
+    }
+
+    /// Speaks TLS from now on.
+    pub(crate) async fn secure(self, acceptor: &TlsAcceptor) -> io::Result<Self> {
+        let stream = acceptor.accept(self.stream.after(self.buffer)).await?;
+        Ok(Self::new(ClientStream::Other(Box::new(stream))))
     }
 
     /// Decodes one value, reading as much as it needs.
@@ -65,7 +73,9 @@ impl Peer {
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), PeerError> {
-        Ok(self.stream.write_all(bytes).await?)
+        self.stream.write_all(bytes).await?;
+        // TLS keeps what it could not write at once.
+        Ok(self.stream.flush().await?)
     }
 
     /// Closes so that the client can read what was sent last, though it may still be sending.
@@ -86,10 +96,8 @@ impl Peer {
         let _ = tokio::time::timeout(LINGER, linger).await;
     }
 
-    /// The socket, blocking, and what was read ahead.
-    pub(crate) fn into_parts(self) -> io::Result<(std::net::TcpStream, Vec<u8>)> {
-        let stream = self.stream.into_std()?;
-        stream.set_nonblocking(false)?;
-        Ok((stream, self.buffer))
+    /// The connection, and what was read ahead.
+    pub(crate) fn into_parts(self) -> (ClientStream, Vec<u8>) {
+        (self.stream, self.buffer)
     }
 }

@@ -8,17 +8,17 @@ use rsync_engine::tree::{ReadAt, Tree, TreeDir, TreeStat};
 use rsync_proto::flist::Kind;
 
 /// Leaves out what the session's identity cannot read; symbolic links stay.
-pub(crate) struct ReadableTree<T> {
-    tree: T,
+pub(crate) struct ReadableTree {
+    tree: Arc<dyn Tree>,
 }
 
-impl<T: Tree> ReadableTree<T> {
-    pub(crate) fn new(tree: T) -> Self {
+impl ReadableTree {
+    pub(crate) fn new(tree: Arc<dyn Tree>) -> Self {
         Self { tree }
     }
 }
 
-impl<T: Tree> Tree for ReadableTree<T> {
+impl Tree for ReadableTree {
     fn open_base(&self, path: &[u8]) -> io::Result<Arc<dyn TreeDir>> {
         Ok(Arc::new(ReadableDir(self.tree.open_base(path)?)))
     }
@@ -89,7 +89,7 @@ mod tests {
             fs::set_permissions(place.path().join(name), Permissions::from_mode(mode)).expect("mode");
         }
         std::os::unix::fs::symlink("nowhere", place.path().join("link")).expect("link");
-        let tree = ReadableTree::new(LocalTree::confined(Dir::open(place.path()).expect("open")));
+        let tree = ReadableTree::new(Arc::new(LocalTree::confined(Dir::open(place.path()).expect("open"))));
         let seen = std::thread::spawn(move || {
             let nobody = rustix::process::Uid::from_raw(65_534);
             rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("identity");

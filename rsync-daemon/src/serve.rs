@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rsync_engine::scan::ScanRequest;
-use rsync_engine::tree::{LocalTree, Tree};
+use rsync_engine::tree::Tree;
 use rsync_engine::{
-    Connection, Dir, EngineError, OperatorFiles, Outgoing, ScannedLists, SendReport, SendSetup, ServerVoice,
+    Connection, EngineError, OperatorFiles, Outgoing, ScannedLists, SendReport, SendSetup, ServerVoice,
     Session, mode_change, send,
 };
 use rsync_proto::exit::ExitCode;
@@ -17,7 +17,6 @@ use rsync_proto::session::Negotiated;
 use rsync_proto::text::EventSink;
 
 use crate::log::Log;
-use crate::readable::ReadableTree;
 use crate::voice::{LoggedVoice, TransferLog};
 
 /// A transfer that a client asked for and that the module allows; always from here to the client.
@@ -27,16 +26,14 @@ pub(crate) struct Transfer {
     pub(crate) negotiated: Negotiated,
     /// What the client wants, within what the module allows.
     pub(crate) options: TransferOptions,
-    /// The requested paths, relative to `root`, wildcards expanded.
+    /// The requested paths, relative to the top of `tree`, wildcards expanded.
     pub(crate) sources: Vec<Vec<u8>>,
-    pub(crate) root: Dir,
+    pub(crate) tree: Arc<dyn Tree>,
     pub(crate) module: Vec<u8>,
     /// What the module hides.
     pub(crate) module_filters: Filters,
     /// Seconds of silence to announce, if there is a limit.
     pub(crate) announced_timeout: Option<u32>,
-    /// Leave out what cannot be read.
-    pub(crate) ignores_nonreadable: bool,
     /// Line of each file that is sent, if that is wanted.
     pub(crate) transfer_log: Option<TransferLog>,
     /// Names of the owners of files.
@@ -68,10 +65,7 @@ impl Transfer {
     }
 
     fn send(self) -> (Result<SendReport, EngineError>, Arc<Session>) {
-        let Self { connection, negotiated, options, sources, root, module, module_filters, .. } = self;
-        let tree = LocalTree::confined(root);
-        let tree: Arc<dyn Tree> =
-            if self.ignores_nonreadable { Arc::new(ReadableTree::new(tree)) } else { Arc::new(tree) };
+        let Self { connection, negotiated, options, sources, tree, module, module_filters, .. } = self;
         let outgoing = Outgoing::default();
         let events: Arc<dyn EventSink> = Arc::new(LoggedVoice {
             to_client: ServerVoice::new(&options, &negotiated, outgoing.clone()),

@@ -2,11 +2,12 @@
 //! (spec 09 §10, §15; 01 §4).
 
 use std::io::{Cursor, Read};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bstr::BString;
-use rsync_engine::tree::LocalTree;
+use rsync_engine::tree::{LocalTree, Tree};
 use rsync_engine::{Connection, Dir, EngineError, Link};
 use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::Filters;
@@ -16,12 +17,15 @@ use rsync_proto::session::{AlgorithmVariables, Entry, Negotiated, Progress, Serv
 use rsync_proto::text::{LineFormat, Role, exit_line};
 use rsync_proto::wire::{Legal, Message, MessageCode, Mux};
 
+use socket2::Socket;
+
 use crate::config::ModuleSettings;
 use crate::glob;
 use crate::identity::Identity;
 use crate::limits::Slot;
 use crate::log::Log;
 use crate::order::SessionOrder;
+use crate::readable::ReadableTree;
 use crate::request::{Parsed, apply_settings};
 use crate::serve::Transfer;
 use crate::voice::TransferLog;
@@ -29,11 +33,31 @@ use crate::voice::TransferLog;
 /// Everything that a session needs when it gets a thread.
 pub(crate) struct ReadySession {
     pub(crate) order: SessionOrder,
-    /// The directory that is served.
-    pub(crate) root: Dir,
+    pub(crate) served: Served,
     pub(crate) identity: Identity,
     pub(crate) log: Log,
     pub(crate) slot: Option<Slot>,
+}
+
+/// What a session serves.
+pub(crate) enum Served {
+    /// What is beneath a directory.
+    Directory(Dir),
+    /// A tree of the program that hosts the daemon.
+    Tree(Arc<dyn Tree>),
+}
+
+impl Served {
+    /// The tree to read from.
+    ///
+    /// # Errors
+    /// When the directory cannot be opened once more.
+    pub(crate) fn tree(&self) -> std::io::Result<Arc<dyn Tree>> {
+        Ok(match self {
+            Self::Directory(dir) => Arc::new(LocalTree::confined(dir.try_clone()?)),
+            Self::Tree(tree) => Arc::clone(tree),
+        })
+    }
 }
 
 /// How long the setup may wait for the client.
@@ -65,7 +89,7 @@ impl From<EngineError> for Refused {
 }
 
 /// A socket as the engine wants it; what was read ahead comes first.
-pub(crate) fn link(stream: &TcpStream, ahead: &[u8]) -> std::io::Result<Link> {
+pub(crate) fn link(stream: &Socket, ahead: &[u8]) -> std::io::Result<Link> {
     let mut link = Link::from_fds(stream.try_clone()?.into(), stream.try_clone()?.into())?;
     if !ahead.is_empty() {
         link.reader = Box::new(Cursor::new(ahead.to_vec()).chain(link.reader));
@@ -78,8 +102,8 @@ impl SessionOrder {
     pub(crate) fn run(
         self,
         link: Link,
-        stream: &TcpStream,
-        root: Dir,
+        stream: &Socket,
+        served: Served,
         log: Log,
         owners: Box<dyn OwnerNames + Send>,
     ) -> ExitCode {
@@ -103,8 +127,8 @@ impl SessionOrder {
                 return ExitCode::SYNTAX;
             }
         };
-        let prepared = prepare(parsed, &settings, &root, &filters, munges_links);
-        let (options, sources, announced_timeout) = match prepared {
+        let prepared = prepare(parsed, &settings, &served, &filters, munges_links);
+        let (options, sources, tree, announced_timeout) = match prepared {
             Ok(prepared) => prepared,
             Err(Refused::Told(text, code, goodbye)) => {
                 log.warning(&text);
@@ -129,11 +153,10 @@ impl SessionOrder {
             negotiated,
             options,
             sources,
-            root,
+            tree,
             module: visitor.module.into(),
             module_filters: filters,
             announced_timeout,
-            ignores_nonreadable: settings.ignore_nonreadable,
             transfer_log,
             owners,
             log: log.clone(),
@@ -174,12 +197,12 @@ fn variable(name: &str) -> Option<BString> {
     std::env::var_os(name).map(|value| std::os::unix::ffi::OsStringExt::into_vec(value).into())
 }
 
-type Prepared = (TransferOptions, Vec<Vec<u8>>, Option<u32>);
+type Prepared = (TransferOptions, Vec<Vec<u8>>, Arc<dyn Tree>, Option<u32>);
 
 fn prepare(
     parsed: Parsed,
     settings: &ModuleSettings,
-    root: &Dir,
+    served: &Served,
     filters: &Filters,
     munges_links: bool,
 ) -> Result<Prepared, Refused> {
@@ -222,11 +245,13 @@ fn prepare(
     if paths.is_empty() {
         paths.push(b".".to_vec());
     }
-    let dir = root.try_clone().map_err(|error| EngineError::protocol(error.to_string()))?;
-    let tree = LocalTree::confined(dir);
-    let sources = glob::expand(&tree, filters, &paths, options.relative)
+    let mut tree = served.tree().map_err(|error| EngineError::protocol(error.to_string()))?;
+    if settings.ignore_nonreadable {
+        tree = Arc::new(ReadableTree::new(tree));
+    }
+    let sources = glob::expand(&*tree, filters, &paths, options.relative)
         .map_err(|error| Refused::Told(error.to_string(), ExitCode::UNSUPPORTED, Goodbye::Announced))?;
-    Ok((options, sources, announced_timeout))
+    Ok((options, sources, tree, announced_timeout))
 }
 
 /// Says why there is no transfer, framed as the client expects it after the seed.
@@ -258,10 +283,11 @@ fn tell(
 }
 
 /// Lets the client read what was said last, though it may still be sending.
-fn linger(stream: &TcpStream) {
+fn linger(stream: &Socket) {
     // The client may be gone already.
     let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.set_nonblocking(false);
     let _ = stream.set_read_timeout(Some(LINGER));
-    let _ = std::io::copy(&mut stream.take(LINGER_BYTES), &mut std::io::sink());
+    let mut reader: &Socket = stream;
+    let _ = std::io::copy(&mut (&mut reader).take(LINGER_BYTES), &mut std::io::sink());
 }

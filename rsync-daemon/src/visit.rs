@@ -1,6 +1,6 @@
 //! One connection, from accept to the end of the argument list (spec 09 §4).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use rsync_proto::session::{
     OK_LINE, ProxiedClient, REQUEST_LINE_LIMIT, Refusal, auth_required_line, listing_line, parse_auth_answer,
     proxy_header,
 };
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::access::{HostLists, HostName, Resolver};
@@ -19,6 +18,7 @@ use crate::auth::{self, Answer, Secrets};
 use crate::config::{Config, Module, expand};
 use crate::daemon::Shared;
 use crate::files::{MOTD_LIMIT, read_trusted};
+use crate::host::Caller;
 use crate::limits::Slot;
 use crate::log::{Log, LogTarget};
 use crate::module_root::ModuleRoot;
@@ -26,6 +26,7 @@ use crate::order::{SessionOrder, Visitor};
 use crate::peer::{Peer, PeerError};
 use crate::request::{Arguments, Parsed, Words};
 use crate::session::ReadySession;
+use crate::stream::ClientStream;
 
 /// Longest handshake, in seconds.
 const HANDSHAKE_LIMIT: i32 = 60;
@@ -55,47 +56,51 @@ impl From<Refusal> for Stop {
     }
 }
 
+/// Somebody at the door.
+pub(crate) struct Arrival {
+    pub(crate) stream: ClientStream,
+    pub(crate) address: IpAddr,
+    /// TLS is spoken, after the header of a proxy.
+    pub(crate) is_secure: bool,
+}
+
 /// Serves one connection until its session has a thread of its own.
-pub(crate) async fn receive(shared: Arc<Shared>, stream: TcpStream, socket: SocketAddr) {
+pub(crate) async fn receive(shared: Arc<Shared>, arrival: Arrival) {
     let log = shared.log().clone();
-    let config = match shared.config() {
-        Ok(config) => config,
-        Err(error) => {
-            log.warning(error.to_string());
-            return;
-        }
-    };
-    // A socket whose keep-alive cannot be set works as well.
-    let _ = socket2::SockRef::from(&stream).set_keepalive(true);
+    let config = shared.config();
+    let Arrival { stream, address, is_secure } = arrival;
     let mut visit = Visit {
         shared: &shared,
         config: &config,
         log,
-        address: unmapped(socket.ip()),
+        address: unmapped(address),
+        is_secure,
         host: HostName::Undetermined,
         looked_up: false,
-        peer: Peer::new(stream),
+        peer: Some(Peer::new(stream)),
     };
-    match visit.run().await {
-        Ok(session) => match visit.peer.into_parts() {
-            Ok((stream, ahead)) => {
-                let order = SessionOrder { ahead: ahead.into(), ..session.order };
-                shared.start(ReadySession { order, ..session }, stream);
-            }
-            Err(error) => shared.log().warning(error.to_string()),
-        },
+    let outcome = visit.run().await;
+    if let Err(Stop::Silent(why)) = &outcome
+        && !why.is_empty()
+    {
+        visit.log.warning(why);
+    }
+    // It is away only when it could not be secured.
+    let Some(mut peer) = visit.peer else { return };
+    match outcome {
+        Ok(session) => {
+            let (stream, ahead) = peer.into_parts();
+            let order = SessionOrder { ahead: ahead.into(), ..session.order };
+            shared.start(ReadySession { order, ..session }, stream);
+        }
         Err(Stop::Refused(refusal)) => {
-            let told = timeout(Duration::from_secs(10), visit.peer.send(&refusal.line())).await;
+            let told = timeout(Duration::from_secs(10), peer.send(&refusal.line())).await;
             if matches!(told, Ok(Ok(()))) {
-                visit.peer.close().await;
+                peer.close().await;
             }
         }
-        Err(Stop::Silent(why)) => {
-            if !why.is_empty() {
-                visit.log.warning(why);
-            }
-        }
-        Err(Stop::Done) => visit.peer.close().await,
+        Err(Stop::Silent(_)) => {}
+        Err(Stop::Done) => peer.close().await,
     }
 }
 
@@ -127,7 +132,9 @@ struct Visit<'a> {
     address: IpAddr,
     host: HostName,
     looked_up: bool,
-    peer: Peer,
+    is_secure: bool,
+    /// Away only while TLS is being agreed on.
+    peer: Option<Peer>,
 }
 
 /// What the two greetings led to.
@@ -157,7 +164,8 @@ impl Visit<'_> {
             module: module.name.clone(),
         };
         let variables = |name: &str| variable(name, module, Some(&visitor));
-        let root = ModuleRoot::open(module, &variables).map_err(|error| {
+        let tree = self.shared.host().trees.get(&module.name).cloned();
+        let root = ModuleRoot::open(module, tree, &variables).map_err(|error| {
             self.log.warning(error.log_text());
             error.refusal.map_or_else(|| Stop::Silent(String::new()), Stop::Refused)
         })?;
@@ -185,7 +193,7 @@ impl Visit<'_> {
                 munges_links: root.munges_links,
                 ahead: BString::default(),
             },
-            root: root.dir,
+            served: root.served,
             identity: root.identity,
             log,
             slot,
@@ -196,23 +204,26 @@ impl Visit<'_> {
         if self.config.globals.proxy_protocol {
             self.read_proxy_header().await?;
         }
+        if self.is_secure {
+            self.secure().await?;
+        }
         let host = self.host_for(self.config.defaults.reverse_lookup).await;
         self.log.info(format!("connect from {}", self.client(&host)));
-        self.peer.send(&Greeting::ours(NEWEST_PROTOCOL).render()).await?;
+        self.peer()?.send(&Greeting::ours(NEWEST_PROTOCOL).render()).await?;
         if let Some(path) = &self.config.globals.motd_file {
             let path = PathBuf::from(path.to_os_str_lossy().into_owned());
             let mut text = read_trusted(&path, MOTD_LIMIT).unwrap_or_default();
             text.push(b'\n');
-            self.peer.send(&text).await?;
+            self.peer()?.send(&text).await?;
         }
-        let line = self.peer.decode(|input| session::line(input, REQUEST_LINE_LIMIT)).await?;
+        let line = self.peer()?.decode(|input| session::line(input, REQUEST_LINE_LIMIT)).await?;
         let greeting = Greeting::parse(&line).map_err(|error| Refusal::Startup(error.daemon_text()))?;
         let agreed = greeting.agree(NEWEST_PROTOCOL);
         loop {
-            let line = self.peer.decode(|input| session::line(input, REQUEST_LINE_LIMIT)).await?;
+            let line = self.peer()?.decode(|input| session::line(input, REQUEST_LINE_LIMIT)).await?;
             match ModuleRequest::parse(&line)? {
                 ModuleRequest::EarlyInput(length) => {
-                    self.peer.decode(|input| input.take(length).map(drop)).await?;
+                    self.peer()?.decode(|input| input.take(length).map(drop)).await?;
                 }
                 ModuleRequest::Listing => {
                     self.log.info(format!("module-list request from {}", self.client(&host)));
@@ -234,9 +245,20 @@ impl Visit<'_> {
             let client = self.client(&HostName::Undetermined);
             return Err(Stop::Silent(format!("proxy protocol rejected from untrusted peer {client}")));
         }
-        if let ProxiedClient::Address(address) = self.peer.decode(proxy_header).await? {
+        if let ProxiedClient::Address(address) = self.peer()?.decode(proxy_header).await? {
             self.address = unmapped(address);
         }
+        Ok(())
+    }
+
+    async fn secure(&mut self) -> Result<(), Stop> {
+        let silent = |why: &dyn std::fmt::Display| Stop::Silent(why.to_string());
+        let acceptor = self.shared.acceptor(self.config).map_err(|error| silent(&error))?;
+        let Some(peer) = self.peer.take() else { return Ok(()) };
+        let address = self.address;
+        let secured = peer.secure(&acceptor).await;
+        let failed = |error| silent(&format!("TLS with {address} failed: {error}"));
+        self.peer = Some(secured.map_err(failed)?);
         Ok(())
     }
 
@@ -251,7 +273,7 @@ impl Visit<'_> {
         if agreed >= EXIT_SINCE {
             listing.extend_from_slice(EXIT_LINE);
         }
-        Ok(self.peer.send(&listing).await?)
+        Ok(self.peer()?.send(&listing).await?)
     }
 
     /// The client's name where names are looked up, at most once a connection.
@@ -292,7 +314,9 @@ impl Visit<'_> {
         let (allow, deny) = (expanded(&settings.hosts_allow)?, expanded(&settings.hosts_deny)?);
         let lists = HostLists { allow: &allow, deny: &deny, forward_lookup: settings.forward_lookup };
         let name = &module.name;
-        if lists.let_in(host.text(), self.address, &Resolver) {
+        let caller = self.caller(module, host);
+        let host_lets_in = || self.shared.host().access.as_ref().is_none_or(|access| access(&caller));
+        if lists.let_in(host.text(), self.address, &Resolver) && host_lets_in() {
             self.log.info(format!("rsync allowed access on module {name} from {}", self.client(host)));
             return Ok(());
         }
@@ -306,6 +330,14 @@ impl Visit<'_> {
         } else {
             Refusal::UnknownModule(name.clone())
         }))
+    }
+
+    fn caller(&self, module: &Module, host: &HostName) -> Caller {
+        Caller { address: self.address, host: host.text().to_owned(), module: module.name.clone() }
+    }
+
+    fn peer(&mut self) -> Result<&mut Peer, Stop> {
+        self.peer.as_mut().ok_or_else(|| PeerError::Closed.into())
     }
 
     fn claim_slot(&self, module: &Module) -> Result<Option<Slot>, Stop> {
@@ -369,8 +401,8 @@ impl Visit<'_> {
         let mut entropy: [u8; 64] = rand::random();
         entropy[..16].iter_mut().zip(address_bytes(self.address)).for_each(|(byte, mix)| *byte ^= mix);
         let challenge = digest.challenge(&entropy);
-        self.peer.send(&auth_required_line(&challenge)).await?;
-        let line = self.peer.decode(|input| session::line(input, LONG_LINE_LIMIT)).await?;
+        self.peer()?.send(&auth_required_line(&challenge)).await?;
+        let line = self.peer()?.decode(|input| session::line(input, LONG_LINE_LIMIT)).await?;
         let Some((user, response)) = parse_auth_answer(&line) else {
             self.log.warning(format!("{prefix}: invalid challenge response"));
             return Err(failed());
@@ -378,9 +410,17 @@ impl Visit<'_> {
         let answer = Answer { user, response, digest, challenge: challenge.as_bytes() };
         let file = expanded(&settings.secrets_file)?;
         let file = PathBuf::from(file.to_os_str_lossy().into_owned());
-        let secrets = Secrets {
-            file: (!file.as_os_str().is_empty()).then_some(file.as_path()),
-            strict_modes: settings.strict_modes,
+        let secrets = match &self.shared.host().passwords {
+            Some(passwords) => {
+                let (passwords, caller) = (Arc::clone(passwords), self.caller(module, host));
+                let user = BString::from(user);
+                let found = tokio::task::spawn_blocking(move || passwords(&caller, user.as_ref()));
+                Secrets::Known(found.await.ok().flatten())
+            }
+            None => Secrets::File {
+                path: (!file.as_os_str().is_empty()).then_some(file.as_path()),
+                strict_modes: settings.strict_modes,
+            },
         };
         match auth::check(&users, &secrets, &answer) {
             Ok(()) => Ok(user.into()),
@@ -414,7 +454,7 @@ impl Visit<'_> {
         greeted: &Greeted,
         module: &Module,
     ) -> Result<(Arguments, Words, Parsed), Stop> {
-        self.peer.send(OK_LINE).await?;
+        self.peer()?.send(OK_LINE).await?;
         let first = self.read_list(&mut ArgumentReader::first(greeted.agreed)).await?;
         let mut arguments = Arguments { first, second: None };
         let (mut words, mut parsed) = arguments.parse(&module.name, &module.settings);
@@ -430,7 +470,7 @@ impl Visit<'_> {
 
     async fn read_list(&mut self, reader: &mut ArgumentReader) -> Result<Vec<BString>, Stop> {
         let mut words = Vec::new();
-        while let Some(word) = self.peer.decode(|input| reader.next(input)).await? {
+        while let Some(word) = self.peer()?.decode(|input| reader.next(input)).await? {
             words.push(word);
         }
         Ok(words)

@@ -369,17 +369,6 @@ fn an_untrusted_proxy_hears_nothing() {
 }
 
 #[test]
-fn a_configuration_counts_from_the_next_connection_and_a_broken_one_closes() {
-    let daemon = TestDaemon::start(CONFIG);
-    let path = daemon.place.path().join("rsyncd.conf");
-    std::fs::write(&path, "[new]\npath = /\n").expect("config");
-    daemon.raw().asks_for("pub").hears("@ERROR: Unknown module 'pub'\n");
-    std::fs::write(&path, "[new\n").expect("config");
-    daemon.raw().hears_the_end();
-    daemon.expect_log("params.c:Section() - Badly formed line in config file: new");
-}
-
-#[test]
 fn stopping_cuts_the_sessions_that_do_not_end() {
     let mut daemon = TestDaemon::start(CONFIG);
     let mut client = daemon.raw();

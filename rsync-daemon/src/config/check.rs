@@ -129,6 +129,14 @@ impl Checker<'_> {
         if !(0..=i32::from(u16::MAX)).contains(&globals.port) {
             self.tell(Gravity::Error, None, "port", format!("{} is no port", globals.port));
         }
+        if !(0..=i32::from(u16::MAX)).contains(&globals.tls_port) {
+            self.tell(Gravity::Error, None, "tls port", format!("{} is no port", globals.tls_port));
+        }
+        match globals.tls_files().map(|files| files.map(|files| files.load())) {
+            Err(error) => self.tell(Gravity::Error, None, "tls port", error.to_string()),
+            Ok(Some(Err(error))) => self.tell(Gravity::Error, None, "tls certificate", error.to_string()),
+            Ok(_) => {}
+        }
         if let Some(file) = known(globals.motd_file.as_ref()) {
             self.file(Gravity::Warning, None, "motd file", &path(&file));
         }

@@ -1,6 +1,10 @@
 //! The parameters of `rsyncd.conf`: their fields, defaults and types (spec 09 §3).
 
+use std::path::PathBuf;
+
 use bstr::{BString, ByteSlice};
+
+use crate::tls::{TlsError, TlsFiles};
 
 /// Parameters of the whole daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +25,29 @@ pub struct GlobalSettings {
     pub proxy_protocol: bool,
     /// Who may send one.
     pub proxy_protocol_hosts: Option<BString>,
+    /// Port to listen on for clients that speak TLS; 0 is 874 if there is a certificate, else none.
+    pub tls_port: i32,
+    /// File of the certificate and the chain to its authority, in PEM form.
+    pub tls_certificate: Option<BString>,
+    /// File of the certificate's key, in PEM form.
+    pub tls_key: Option<BString>,
+}
+
+impl GlobalSettings {
+    /// The certificate, if TLS is spoken.
+    ///
+    /// # Errors
+    /// [`TlsError::Incomplete`] when TLS is wanted, and a file is not named.
+    pub(crate) fn tls_files(&self) -> Result<Option<TlsFiles>, TlsError> {
+        let path = |text: &BString| PathBuf::from(text.to_os_str_lossy().into_owned());
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                Ok(Some(TlsFiles { certificate: path(certificate), key: path(key) }))
+            }
+            (None, None) if self.tls_port == 0 => Ok(None),
+            _ => Err(TlsError::Incomplete),
+        }
+    }
 }
 
 /// Parameters of a module. Those of type [`Option`] that stay `None` fall back to the final global

@@ -52,6 +52,23 @@ pub(super) static GLOBAL_ROWS: &[Row<GlobalSettings>] = &[
         kind: Kind::Text(|s| &mut s.proxy_protocol_hosts),
         about: "The proxies that are trusted to send one, as in `hosts allow`; nobody is without it.",
     },
+    Row {
+        names: &["tls port"],
+        kind: Kind::Integer(|s| &mut s.tls_port),
+        about: "The TCP port to listen on for clients that speak TLS, as `rsyncs://` URLs and rsync-ssl do; \
+                0 is 874 if there is a certificate. The C rsync's daemon does not know it.",
+    },
+    Row {
+        names: &["tls certificate"],
+        kind: Kind::Path(|s| &mut s.tls_certificate),
+        about: "The daemon's certificate, with the chain to its authority, in PEM form. It is read again when \
+                it changes. The C rsync's daemon does not know it.",
+    },
+    Row {
+        names: &["tls key"],
+        kind: Kind::Path(|s| &mut s.tls_key),
+        about: "The certificate's key in PEM form. The C rsync's daemon does not know it.",
+    },
 ];
 
 /// A row for each parameter of a module.

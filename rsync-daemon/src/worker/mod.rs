@@ -20,7 +20,7 @@ mod sandbox;
 mod syscalls;
 
 pub(crate) use front_line::FrontLine;
-pub(crate) use pool::{Pool, WorkerCommand};
+pub(crate) use pool::{DirectorySession, Pool, WorkerCommand};
 pub use process::run_worker;
 pub use sandbox::Protections;
 

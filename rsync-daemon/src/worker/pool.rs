@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rsync_engine::Dir;
+use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -20,8 +20,8 @@ use super::{Charter, MESSAGE_LIMIT, Ready, handover, relay};
 use crate::identity::Identity;
 use crate::limits::Slot;
 use crate::log::Log;
+use crate::order::SessionOrder;
 use crate::packed::write_frame;
-use crate::session::ReadySession;
 use crate::tally::{Entry, Tally};
 
 /// How long a worker may take to start.
@@ -51,9 +51,18 @@ struct Worker {
 
 /// What a session's thread in the worker is given.
 struct Delivery {
-    client: TcpStream,
+    client: Socket,
     line: OwnedFd,
     slot: Option<Slot>,
+}
+
+/// A session of a directory, which a worker can serve.
+pub(crate) struct DirectorySession {
+    pub(crate) order: SessionOrder,
+    pub(crate) root: Dir,
+    pub(crate) identity: Identity,
+    pub(crate) log: Log,
+    pub(crate) slot: Option<Slot>,
 }
 
 /// The workers.
@@ -86,11 +95,11 @@ impl Pool {
     /// When no worker can be started.
     pub(crate) fn start(
         self: &Arc<Self>,
-        session: ReadySession,
-        client: TcpStream,
+        session: DirectorySession,
+        client: Socket,
         running: Entry,
     ) -> io::Result<()> {
-        let ReadySession { order, root, identity, log, slot } = session;
+        let DirectorySession { order, root, identity, log, slot } = session;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let line = UnixStream::from_std(ours)?;

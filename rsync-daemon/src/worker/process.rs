@@ -1,7 +1,6 @@
 //! The worker's side.
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -11,12 +10,13 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal};
 use rsync_engine::Dir;
 use rsync_proto::text::Zone;
+use socket2::Socket;
 
 use super::front_line::{FrontLine, FrontOwners};
 use super::{Charter, MESSAGE_LIMIT, Ready, handover, sandbox};
 use crate::log::Log;
 use crate::packed::{read_frame, write_frame};
-use crate::session::link;
+use crate::session::{Served, link};
 
 /// How long a session waits for its order.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -68,7 +68,7 @@ pub fn run_worker(zone: Arc<dyn Zone + Send + Sync>) -> io::Result<()> {
 fn serve(fds: Vec<OwnedFd>, root: Dir, zone: Arc<dyn Zone + Send + Sync>) {
     let mut fds = fds.into_iter();
     let (Some(client), Some(line), slot) = (fds.next(), fds.next(), fds.next()) else { return };
-    let (stream, line) = (TcpStream::from(client), UnixStream::from(line));
+    let (stream, line) = (Socket::from(client), UnixStream::from(line));
     // Without a limit the session would wait as long as the front lives.
     let _ = line.set_read_timeout(Some(ORDER_TIMEOUT));
     let line = Arc::new(FrontLine::new(line));
@@ -76,7 +76,13 @@ fn serve(fds: Vec<OwnedFd>, root: Dir, zone: Arc<dyn Zone + Send + Sync>) {
     let started = line.order().and_then(|order| Ok((link(&stream, &order.ahead)?, order)));
     match started {
         Ok((link, order)) => {
-            order.run(link, &stream, root, log, Box::new(FrontOwners::new(Arc::clone(&line))));
+            order.run(
+                link,
+                &stream,
+                Served::Directory(root),
+                log,
+                Box::new(FrontOwners::new(Arc::clone(&line))),
+            );
         }
         Err(error) => log.warning(format!("cannot serve a connection: {error}")),
     }
