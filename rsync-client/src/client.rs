@@ -31,6 +31,7 @@ pub struct Client {
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) password: Option<AskPassword>,
     pub(crate) cancel: CancelHandle,
+    pub(crate) command_line: Arc<[BString]>,
 }
 
 /// Sets up a [`Client`].
@@ -40,6 +41,7 @@ pub struct ClientBuilder {
     events: Arc<dyn EventSink>,
     password: Option<AskPassword>,
     cancel: CancelHandle,
+    command_line: Vec<BString>,
 }
 
 /// Takes nothing.
@@ -63,6 +65,7 @@ impl Client {
             events: Arc::new(Silent),
             password: None,
             cancel: CancelHandle::default(),
+            command_line: Vec::new(),
         }
     }
 
@@ -181,6 +184,14 @@ impl ClientBuilder {
         self
     }
 
+    /// The words that the script beside a batch file repeats, the program's name first; without them no
+    /// script is written.
+    #[must_use]
+    pub fn command_line(mut self, words: impl IntoIterator<Item = BString>) -> Self {
+        self.command_line = words.into_iter().collect();
+        self
+    }
+
     /// The client.
     #[must_use]
     pub fn build(self) -> Client {
@@ -190,6 +201,7 @@ impl ClientBuilder {
             events: self.events,
             password: self.password,
             cancel: self.cancel,
+            command_line: self.command_line.into(),
         }
     }
 }

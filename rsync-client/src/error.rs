@@ -8,10 +8,11 @@ use rsync_engine::EngineError;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::FilterError;
 use rsync_proto::meta::ChmodError;
-use rsync_proto::options::OptionError;
+use rsync_proto::options::{OptionError, ReplayScriptError};
 use rsync_proto::session::{ConnectProxyError, EarlyInputTooLong, GreetingError, NoCommonDigest, SetupError};
 use rsync_proto::text::{Role, describe_errno};
 
+use crate::batch::{BatchFile, absolute};
 use crate::password::PasswordError;
 
 /// A failure of a whole client call; failures of single files are events, and show in the exit code of
@@ -177,6 +178,31 @@ pub enum ClientError {
     /// A filter rule is wrong.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// A batch file, or the script beside it, cannot be opened.
+    #[error("rsync: [Receiver] Batch file \"{path}\" open error: {}", describe_errno(source.raw_os_error().unwrap_or_default()))]
+    OpenBatch {
+        /// Which of both.
+        file: BatchFile,
+        /// Its absolute path.
+        path: BString,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What is to be applied is no file that can be read from its beginning to its end.
+    #[error("Batch file \"{path}\" is neither a regular file nor a FIFO")]
+    BatchKind {
+        /// Its absolute path.
+        path: BString,
+    },
+    /// The script beside a batch file cannot be written.
+    #[error("cannot write the script beside the batch file: {}", plain_reason(source))]
+    BatchScript {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The script beside a batch file cannot say what the transfer does.
+    #[error(transparent)]
+    ReplayScript(#[from] ReplayScriptError),
     /// A text of `--chmod` is wrong.
     #[error(transparent)]
     Chmod(#[from] ChmodError),
@@ -224,6 +250,12 @@ impl ClientError {
         move |source| Self::Socket { action, source }
     }
 
+    /// Says that a file of a batch cannot be opened.
+    pub(crate) fn batch(file: BatchFile, path: &BString) -> impl FnOnce(io::Error) -> Self {
+        let path = absolute(path);
+        move |source| Self::OpenBatch { file, path, source }
+    }
+
     /// Says that the list of names cannot be read.
     pub(crate) fn files_from(path: &BString) -> impl FnOnce(io::Error) -> Self {
         let path = path.clone();
@@ -261,6 +293,9 @@ impl ClientError {
             Self::EarlyInput(error) => error.exit_code(),
             Self::Filter(error) => error.exit_code(),
             Self::Chmod(error) => error.exit_code(),
+            Self::OpenBatch { file: BatchFile::Script, .. } => ExitCode::FILE_SELECT,
+            Self::OpenBatch { .. } | Self::BatchKind { .. } | Self::BatchScript { .. } => ExitCode::FILE_IO,
+            Self::ReplayScript(error) => error.exit_code(),
             Self::NotFetched { code, .. } => *code,
             Self::Corrupt { .. } => ExitCode::PARTIAL,
             Self::Password(error) => error.exit_code(),

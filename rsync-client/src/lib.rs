@@ -47,6 +47,7 @@
 //! exit code the C rsync would end with.
 
 mod asynchronous;
+mod batch;
 mod call;
 mod client;
 mod connect;
@@ -56,13 +57,14 @@ mod error;
 mod local;
 mod look;
 mod password;
+mod prepare;
 mod pull;
 mod push;
 mod report;
-mod rules;
 mod session;
 
 pub use asynchronous::AsyncClient;
+pub use batch::BatchFile;
 pub use client::{CancelHandle, Client, ClientBuilder};
 pub use environment::{ClientEnvironment, TlsSettings};
 pub use error::ClientError;

@@ -6,13 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bstr::BString;
-use rsync_engine::scan::ScanRequest;
-use rsync_engine::tree::{LocalTree, Tree};
-use rsync_engine::{LinkControl, LocalSetup, Session, SystemOwners, copy, mode_change};
-use rsync_proto::filter::Filters;
+use rsync_engine::tree::Tree;
+use rsync_engine::{LinkControl, LocalSetup, Session, SystemOwners, copy};
 use rsync_proto::options::{Append, SuperUser, TransferOptions};
-use rsync_proto::session::{AlgorithmVariables, agree_locally};
-use rsync_proto::text::Event;
+use rsync_proto::session::agree_locally;
 
 use crate::ClientError;
 use crate::client::Client;
@@ -37,6 +34,21 @@ impl Client {
         self.copy_to(&sources, Some(&bytes(destination.as_ref())))
     }
 
+    /// Like [`Client::copy`], where `sources` are paths of `tree` instead of this machine.
+    ///
+    /// # Errors
+    /// Whatever ended the copy early.
+    pub fn copy_tree<S: AsRef<[u8]>>(
+        &self,
+        tree: Arc<dyn Tree>,
+        sources: &[S],
+        destination: impl AsRef<Path>,
+    ) -> Result<TransferReport, ClientError> {
+        let sources: Vec<BString> = sources.iter().map(|source| source.as_ref().into()).collect();
+        let destination = destination.as_ref().as_os_str().as_bytes();
+        self.copy_from(Some(tree), &sources, Some(&destination.into()))
+    }
+
     /// Like [`Client::copy`]. Without a destination, or with the option for it, the entries are only
     /// listed, as events.
     ///
@@ -47,6 +59,15 @@ impl Client {
         sources: &[BString],
         destination: Option<&BString>,
     ) -> Result<TransferReport, ClientError> {
+        self.copy_from(None, sources, destination)
+    }
+
+    fn copy_from(
+        &self,
+        tree: Option<Arc<dyn Tree>>,
+        sources: &[BString],
+        destination: Option<&BString>,
+    ) -> Result<TransferReport, ClientError> {
         let started = Instant::now();
         let mut options = self.options.as_ref().clone();
         options.whole_file = Some(options.append == Append::Off && options.is_whole_file(true));
@@ -54,21 +75,15 @@ impl Client {
             options.list_only = true;
             options.dirs = true;
         }
-        let variables = AlgorithmVariables {
-            checksum: self.environment.checksum_list.clone(),
-            compress: self.environment.compress_list.clone(),
-        };
-        let negotiated = agree_locally(&options, &variables)?;
-        let tree: Arc<dyn Tree> =
-            Arc::new(LocalTree::here().map_err(ClientError::current_dir)?.for_options(&options));
-        let start_dir = std::env::current_dir().map_err(ClientError::current_dir)?;
+        let prepared = self.prepare(&options)?;
+        let mut source = prepared.source(tree, sources, &options)?;
+        if let Some(recording) = self.recording(&options)? {
+            return self.copy_recorded(options, (prepared, source), recording, sources, destination);
+        }
         let source_super_user = options.super_user;
         let munge_links = apply_receiver_options(&mut options);
-        let change_mode = mode_change(&options)?;
-        let mut files = self.operator_files(Arc::clone(&tree));
-        let names = self.requested_names(&mut files)?;
-        let cvs = self.cvs_rules(&negotiated);
-        let mut filters = Filters::of_client(&options, &negotiated, true, cvs, &mut files)?;
+        let negotiated = agree_locally(&options, &self.algorithm_variables())?;
+        let mut filters = prepared.filters(self, &options, &negotiated, true);
         if options.cvs_exclude {
             filters.add_cvs_after_exchange(&negotiated, true);
         }
@@ -76,35 +91,24 @@ impl Client {
             LinkControl::new().map_err(|source| ClientError::Socket { action: "make an eventfd", source })?;
         let _guard = self.cancel.watch(&control);
         let session = Arc::new(Session::new(negotiated, options, false, self.events.clone(), control));
-        let request = ScanRequest {
-            sources: sources.iter().map(|source| source.to_vec()).collect(),
-            start_dir: start_dir.as_os_str().as_bytes().to_vec(),
-            module: None,
-            filters,
-            module_filters: None,
-            columns: session.columns(),
-            change_mode,
-            attributes: None,
-        };
         let setup = LocalSetup {
-            tree,
-            request,
-            names,
+            tree: Arc::clone(&source.tree),
+            names: source.names.take(),
+            request: source.request(&session, filters),
             destination: destination.map(|path| path.to_vec()).unwrap_or_default(),
             source_super_user,
             munge_links,
             owners: Box::new(SystemOwners::default()),
         };
         let report = copy(&session, setup)?;
-        let totals = totals(&report, &session, started);
-        self.events.emit(Event::Finished(&totals));
+        let totals = self.finished(totals(&report, &session, started));
         Ok(TransferReport { exit_code: session.exit_code(), totals })
     }
 }
 
 /// Options given by `-M` are those of the receiving half, as far as it has some of its own: its rights,
 /// which are changed, and whether it makes links unusable, which is answered.
-fn apply_receiver_options(options: &mut TransferOptions) -> bool {
+pub(crate) fn apply_receiver_options(options: &mut TransferOptions) -> bool {
     let mut munges = false;
     for option in std::mem::take(&mut options.remote_options) {
         match &option[..] {

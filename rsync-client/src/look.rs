@@ -1,12 +1,8 @@
 //! Looking at a remote side without a destination: listings, and files read into memory.
 
-use std::sync::Arc;
-
 use bstr::BString;
-use rsync_engine::tree::LocalTree;
 use rsync_engine::{Collector, EngineError, Session, fetch};
 use rsync_proto::exit::ExitCode;
-use rsync_proto::filter::Filters;
 use rsync_proto::flist::{FileListError, Kind, Segment};
 use rsync_proto::options::{DeleteTiming, Direction, RemoveSource, TransferOptions};
 
@@ -119,12 +115,10 @@ impl Client {
         collector: &mut dyn Collector,
     ) -> Result<ExitCode, ClientError> {
         let (remote, path) = parse_remote(source)?;
+        let prepared = self.prepare(options)?;
         let (_, code) = self.session(&remote, &[path], Direction::Pull, options, |agreed| {
             let Agreed { connection, negotiated } = agreed;
-            let tree = Arc::new(LocalTree::here().map_err(ClientError::current_dir)?);
-            let mut rule_files = self.operator_files(tree);
-            let cvs = self.cvs_rules(&negotiated);
-            let filters = Filters::of_client(options, &negotiated, false, cvs, &mut rule_files)?;
+            let filters = prepared.filters(self, options, &negotiated, false);
             let control = connection.control().clone();
             let session = Session::new(negotiated, options.clone(), false, self.events.clone(), control);
             fetch(connection, &session, &filters, collector)?;

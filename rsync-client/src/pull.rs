@@ -2,17 +2,15 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bstr::BString;
-use rsync_engine::tree::LocalTree;
 use rsync_engine::{ReceiveReport, ReceiveSetup, Session, receive};
 use rsync_proto::filter::{Filters, ImpliedNames, NameReader, RequestShape, Side};
 use rsync_proto::flist::{Excluded, NameGuard, RequestGuard};
 use rsync_proto::options::{Direction, Endpoints, FilesFrom, Remote, RemoteKind, TransferOptions};
-use rsync_proto::text::{Event, Totals};
+use rsync_proto::text::Totals;
 
 use crate::ClientError;
 use crate::client::{Client, parse_remote};
@@ -54,34 +52,32 @@ impl Client {
             options.forwarding.dirs_implied |= !options.dirs && !options.recurse;
             options.dirs = true;
         }
-        let tree = Arc::new(LocalTree::here().map_err(ClientError::current_dir)?);
-        let mut rule_files = self.operator_files(tree);
-        let names = match &options.files_from {
-            Some(FilesFrom::Local(path)) => {
-                Some(rule_files.read(path).map_err(ClientError::files_from(path))?)
-            }
-            _ => None,
-        };
+        let mut prepared = self.prepare(&options)?;
+        let recording = self.recording(&options)?;
         let (report, code) = self.session(remote, sources, Direction::Pull, &options, |agreed| {
             let Agreed { connection, negotiated } = agreed;
-            let cvs = self.cvs_rules(&negotiated);
-            let filters = Filters::of_client(&options, &negotiated, false, cvs, &mut rule_files)?;
+            let filters = prepared.filters(self, &options, &negotiated, false);
+            let names = prepared.names.take();
             let guard = (!options.trust_sender)
                 .then(|| self.guard(remote, sources, &options, names.as_deref(), &filters));
             let control = connection.control().clone();
-            let session = Session::new(negotiated, options.clone(), false, self.events.clone(), control);
+            let mut session = Session::new(negotiated, options.clone(), false, self.events.clone(), control);
+            if let Some(recording) = recording {
+                recording.attach(self, &mut session, &filters, destination.unwrap_or_default())?;
+            }
             let setup = ReceiveSetup {
                 filters,
-                rule_files: &mut rule_files,
+                rule_files: &mut prepared.files,
                 destination: destination.unwrap_or_default().to_vec(),
                 guard,
                 names,
                 announced_timeout: None,
             };
             let report = receive(connection, &session, setup)?;
-            let totals = totals(&report, &session, started);
-            self.events.emit(Event::Finished(&totals));
-            Ok((totals, session.exit_code()))
+            if let Some(recorder) = &session.recorder {
+                recorder.finish()?;
+            }
+            Ok((self.finished(totals(&report, &session, started)), session.exit_code()))
         })?;
         Ok(TransferReport { exit_code: code, totals: report.unwrap_or_default() })
     }
@@ -97,6 +93,7 @@ impl Client {
             Endpoints::Pull { remote, sources, destination } => {
                 self.pull_from(remote, sources, destination.as_ref().map(|path| path.as_slice()))
             }
+            Endpoints::Replay { batch, destination } => self.replay_file(batch, destination),
         }
     }
 
@@ -139,7 +136,7 @@ impl Client {
 }
 
 /// The numbers of the summary: of what crossed the wire a server's own count is taken (spec 02 §7.3).
-fn totals(report: &ReceiveReport, session: &Session, started: Instant) -> Totals {
+pub(crate) fn totals(report: &ReceiveReport, session: &Session, started: Instant) -> Totals {
     let counters = &session.counters;
     let statistics = report.statistics;
     Totals {

@@ -1,20 +1,19 @@
 //! Pushing: from this machine to a remote side.
 
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bstr::BString;
-use rsync_engine::scan::ScanRequest;
-use rsync_engine::tree::{LocalTree, Tree};
-use rsync_engine::{ScannedLists, SendReport, SendSetup, Session, SystemOwners, mode_change, send};
+use rsync_engine::tree::Tree;
+use rsync_engine::{Connection, ScannedLists, SendReport, SendSetup, Session, SystemOwners, send};
 use rsync_proto::filter::Filters;
 use rsync_proto::options::{Direction, Remote};
-use rsync_proto::text::{Event, Totals};
+use rsync_proto::text::Totals;
 
 use crate::ClientError;
 use crate::client::{Client, parse_remote};
+use crate::prepare::{Prepared, Source};
 use crate::report::TransferReport;
 use crate::session::Agreed;
 
@@ -32,8 +31,21 @@ impl Client {
         destination: impl AsRef<[u8]>,
     ) -> Result<TransferReport, ClientError> {
         let (remote, path) = parse_remote(destination.as_ref())?;
-        let sources: Vec<BString> = sources.iter().map(|source| source.as_ref().into()).collect();
-        self.push_to(&sources, &remote, &path)
+        self.push_to(&to_paths(sources), &remote, &path)
+    }
+
+    /// Like [`Client::push`], where `sources` are paths of `tree` instead of this machine.
+    ///
+    /// # Errors
+    /// Whatever ended the transfer early.
+    pub fn push_tree<S: AsRef<[u8]>>(
+        &self,
+        tree: Arc<dyn Tree>,
+        sources: &[S],
+        destination: impl AsRef<[u8]>,
+    ) -> Result<TransferReport, ClientError> {
+        let (remote, path) = parse_remote(destination.as_ref())?;
+        self.push_from(Some(tree), &to_paths(sources), &remote, &path)
     }
 
     /// Pushes local `sources` to the path `destination` of a remote side, as it stands behind its colon.
@@ -46,44 +58,62 @@ impl Client {
         remote: &Remote,
         destination: &BString,
     ) -> Result<TransferReport, ClientError> {
+        self.push_from(None, sources, remote, destination)
+    }
+
+    fn push_from(
+        &self,
+        tree: Option<Arc<dyn Tree>>,
+        sources: &[BString],
+        remote: &Remote,
+        destination: &BString,
+    ) -> Result<TransferReport, ClientError> {
         let started = Instant::now();
         let options = &self.options;
-        let tree: Arc<dyn Tree> =
-            Arc::new(LocalTree::here().map_err(ClientError::current_dir)?.for_options(options));
-        let start_dir = std::env::current_dir().map_err(ClientError::current_dir)?;
-        let change_mode = mode_change(options)?;
-        let mut files = self.operator_files(Arc::clone(&tree));
-        let names = self.requested_names(&mut files)?;
-        let destination = std::slice::from_ref(destination);
-        let (totals, code) = self.session(remote, destination, Direction::Push, options, |agreed| {
+        let mut prepared = self.prepare(options)?;
+        let mut source = prepared.source(tree, sources, options)?;
+        let recording = self.recording(options)?;
+        let paths = std::slice::from_ref(destination);
+        let (totals, code) = self.session(remote, paths, Direction::Push, options, |agreed| {
             let Agreed { connection, negotiated } = agreed;
-            let cvs = self.cvs_rules(&negotiated);
-            let filters = Filters::of_client(options, &negotiated, true, cvs, &mut files)?;
+            let filters = prepared.filters(self, options, &negotiated, true);
             let control = connection.control().clone();
             let options = options.as_ref().clone();
-            let session = Arc::new(Session::new(negotiated, options, false, self.events.clone(), control));
-            let setup = SendSetup { filters, rule_files: &mut files, announced_timeout: None };
-            let report = send(connection, &session, setup, |agreed| {
-                let filters = agreed.filters;
-                let request = ScanRequest {
-                    sources: sources.iter().map(|source| source.to_vec()).collect(),
-                    start_dir: start_dir.as_os_str().as_bytes().to_vec(),
-                    module: None,
-                    filters,
-                    module_filters: None,
-                    columns: session.columns(),
-                    change_mode,
-                    attributes: None,
-                };
-                let owners = Box::new(SystemOwners::default());
-                Ok(ScannedLists::new(Arc::clone(&session), tree, request, agreed.names.or(names), owners))
-            })?;
-            let totals = totals(&report, &session, started);
-            self.events.emit(Event::Finished(&totals));
-            Ok((totals, session.exit_code()))
+            let mut session = Session::new(negotiated, options, false, self.events.clone(), control);
+            if let Some(recording) = recording {
+                recording.attach(self, &mut session, &filters, destination)?;
+            }
+            let session = Arc::new(session);
+            let report = send_source(connection, &session, &mut prepared, &mut source, filters)?;
+            Ok((self.finished(totals(&report, &session, started)), session.exit_code()))
         })?;
         Ok(TransferReport { exit_code: code, totals: totals.unwrap_or_default() })
     }
+}
+
+/// Sends `source` to the peer, to the end of the session.
+pub(crate) fn send_source(
+    connection: Connection,
+    session: &Arc<Session>,
+    prepared: &mut Prepared,
+    source: &mut Source,
+    filters: Filters,
+) -> Result<SendReport, ClientError> {
+    let setup = SendSetup { filters, rule_files: &mut prepared.files, announced_timeout: None };
+    let report = send(connection, session, setup, |agreed| {
+        let names = agreed.names.or(source.names.take());
+        let request = source.request(session, agreed.filters);
+        let (session, tree) = (Arc::clone(session), Arc::clone(&source.tree));
+        Ok(ScannedLists::new(session, tree, request, names, Box::new(SystemOwners::default())))
+    })?;
+    if let Some(recorder) = &session.recorder {
+        recorder.finish()?;
+    }
+    Ok(report)
+}
+
+fn to_paths<S: AsRef<[u8]>>(sources: &[S]) -> Vec<BString> {
+    sources.iter().map(|source| source.as_ref().into()).collect()
 }
 
 /// The numbers of the summary.

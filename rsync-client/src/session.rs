@@ -9,6 +9,8 @@ use rsync_proto::session::{
     put_secluded_arguments,
 };
 
+use rsync_proto::text::{Event, Totals};
+
 use crate::ClientError;
 use crate::client::Client;
 use crate::daemon::Login;
@@ -76,6 +78,20 @@ impl Client {
         })
     }
 
+    /// The environment's lists of algorithms.
+    pub(crate) fn algorithm_variables(&self) -> AlgorithmVariables {
+        AlgorithmVariables {
+            checksum: self.environment.checksum_list.clone(),
+            compress: self.environment.compress_list.clone(),
+        }
+    }
+
+    /// Tells the event sink the numbers of a transfer that ran to its end.
+    pub(crate) fn finished(&self, totals: Totals) -> Totals {
+        self.events.emit(Event::Finished(&totals));
+        totals
+    }
+
     fn set_up(
         &self,
         mut connection: Connection,
@@ -83,10 +99,7 @@ impl Client {
         options: &TransferOptions,
         entry: Entry,
     ) -> Result<Agreed, ClientError> {
-        let variables = AlgorithmVariables {
-            checksum: self.environment.checksum_list.clone(),
-            compress: self.environment.compress_list.clone(),
-        };
+        let variables = self.algorithm_variables();
         let mut setup = ClientSetup::new(entry, options, direction == Direction::Pull, &variables)?;
         loop {
             match connection.decode(|input| setup.advance(input))? {

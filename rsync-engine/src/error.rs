@@ -10,7 +10,7 @@ use rsync_proto::flist::{FileListError, IdMapError};
 use rsync_proto::meta::ChmodError;
 use rsync_proto::meta::XattrError;
 use rsync_proto::phase::{ItemError, LedgerError, PhaseError};
-use rsync_proto::session::{ArgumentError, LineError, SetupError};
+use rsync_proto::session::{ArgumentError, BatchError, LineError, SetupError};
 use rsync_proto::sum::SumHeadError;
 use rsync_proto::text::{Role, describe_errno};
 use rsync_proto::wire::{FrameError, NdxError, WireError};
@@ -65,6 +65,9 @@ pub enum EngineError {
     /// The two ends cannot agree.
     #[error(transparent)]
     Setup(#[from] SetupError),
+    /// A batch file cannot be applied with these options, or is none.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// A line of a daemon's text phase is malformed.
     #[error(transparent)]
     Line(#[from] LineError),
@@ -167,6 +170,7 @@ impl EngineError {
             Self::SumHead(error) => error.exit_code(),
             Self::Filter(error) => error.exit_code(),
             Self::Setup(error) => error.exit_code(),
+            Self::Batch(error) => error.exit_code(),
             Self::Line(_) => ExitCode::START_CLIENT,
             Self::Arguments(error) => error.exit_code(),
             Self::Token(error) => error.exit_code(),

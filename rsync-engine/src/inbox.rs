@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use rsync_proto::wire::{Cursor, Demux, Message, NeedsInput};
 
 use crate::EngineError;
+use crate::batch::Recorder;
 use crate::link::LinkControl;
 
 /// Takes the messages that arrive between data.
@@ -21,6 +22,7 @@ pub(crate) struct Inbox {
     reader: Box<dyn Read + Send>,
     demux: Demux,
     control: LinkControl,
+    recorder: Option<Recorder>,
 }
 
 /// How much is asked of the system at once.
@@ -29,7 +31,12 @@ const READ_SIZE: usize = 64 << 10;
 impl Inbox {
     /// Reads from `reader`; `demux` may already hold bytes that came with the handshake.
     pub(crate) fn new(reader: Box<dyn Read + Send>, demux: Demux, control: LinkControl) -> Self {
-        Self { reader, demux, control }
+        Self { reader, demux, control, recorder: None }
+    }
+
+    /// Records the data of the stream from here on.
+    pub(crate) fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
     }
 
     /// Gives the link's half back, unless bytes of it were read ahead.
@@ -65,6 +72,9 @@ impl Inbox {
             match step(&mut cursor) {
                 Ok(value) => {
                     let used = cursor.position();
+                    if let Some(recorder) = &self.recorder {
+                        recorder.record(&self.demux.payload()[..used])?;
+                    }
                     self.demux.consume(used);
                     return Ok(value);
                 }

@@ -4,6 +4,7 @@
 //! its sink, and answers a report or an [`EngineError`]. `docs/architecture.md` shows its threads.
 
 mod backup;
+mod batch;
 mod companions;
 mod confine;
 mod connection;
@@ -30,6 +31,7 @@ mod socket_options;
 pub mod tree;
 mod voice;
 
+pub use batch::{Recorder, ReplaySetup, create_batch_file, open_batch_file, replay};
 pub use confine::{Dir, DirStack, Pinned, Stat, open_operator_file};
 pub use connection::Connection;
 pub use error::EngineError;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rsync_proto::wire::{Message, Mux};
 
 use crate::EngineError;
+use crate::batch::Recorder;
 use crate::inbox::link_error;
 use crate::link::LinkControl;
 use crate::rate::RateLimit;
@@ -17,6 +18,14 @@ pub(crate) struct Outbox {
     control: LinkControl,
     rate: Option<RateLimit>,
     last_write: Instant,
+    tape: Option<Tape>,
+}
+
+/// What is recorded of the data, and whether the peer gets it too.
+struct Tape {
+    recorder: Recorder,
+    diverted: bool,
+    bytes: Vec<u8>,
 }
 
 /// Data is written when this much has gathered.
@@ -25,7 +34,7 @@ const WRITE_SIZE: usize = 64 << 10;
 impl Outbox {
     /// Writes to `writer` as fast as it takes.
     pub(crate) fn new(writer: Box<dyn Write + Send>, mux: Mux, control: LinkControl) -> Self {
-        Self { writer, mux, control, rate: None, last_write: Instant::now() }
+        Self { writer, mux, control, rate: None, last_write: Instant::now(), tape: None }
     }
 
     /// Gives the link's half back.
@@ -58,8 +67,35 @@ impl Outbox {
     where
         EngineError: From<E>,
     {
-        self.mux.encode(encode)?;
+        match &mut self.tape {
+            None => self.mux.encode(encode)?,
+            Some(tape) => {
+                tape.bytes.clear();
+                encode(&mut tape.bytes)?;
+                tape.recorder.record(&tape.bytes)?;
+                if !tape.diverted {
+                    self.mux.data(&tape.bytes);
+                }
+            }
+        }
         if self.mux.pending().len() >= WRITE_SIZE { self.flush() } else { Ok(()) }
+    }
+
+    /// Records the data from here on.
+    pub(crate) fn record(&mut self, recorder: Recorder) {
+        self.tape = Some(Tape { recorder, diverted: false, bytes: Vec::new() });
+    }
+
+    /// Keeps data from the peer, or not: it is only recorded. Nothing changes where nothing is recorded.
+    pub(crate) fn divert(&mut self, diverted: bool) {
+        if let Some(tape) = &mut self.tape {
+            tape.diverted = diverted;
+        }
+    }
+
+    /// Whether data is recorded.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.tape.is_some()
     }
 
     /// Appends a message; where the peer cannot see it, nothing happens.

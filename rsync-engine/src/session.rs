@@ -9,7 +9,7 @@ use bstr::{BString, ByteSlice};
 use rsync_proto::exit::{ExitCode, IoErrorFlags};
 use rsync_proto::filter::{DirRules, Filters, Side};
 use rsync_proto::flist::{Columns, EntryRef};
-use rsync_proto::options::{Append, MissingArgs, TransferOptions};
+use rsync_proto::options::{Append, Batch, MissingArgs, TransferOptions};
 use rsync_proto::phase::ItemFlags;
 use rsync_proto::session::Negotiated;
 use rsync_proto::sum::Checksum;
@@ -17,6 +17,7 @@ use rsync_proto::text::{EntryFacts, Event, EventSink, Failure, Message, Place, R
 use rsync_proto::wire::Message as WireMessage;
 
 use crate::EngineError;
+use crate::batch::Recorder;
 use crate::confine::{Bounds, Dir, Trust};
 use crate::link::LinkControl;
 use crate::meta::fake_super::CorruptStat;
@@ -40,6 +41,8 @@ pub struct Session {
     pub errors: Arc<ErrorState>,
     /// Counters so far.
     pub counters: Arc<Counters>,
+    /// Where a client records what is sent (`--write-batch`).
+    pub recorder: Option<Recorder>,
     /// The module that a daemon receives into; `None` for everybody else.
     pub module: Option<Arc<ServedModule>>,
 }
@@ -93,15 +96,17 @@ pub struct Counters {
 }
 
 impl Session {
-    /// Starts with no errors and zero counters.
+    /// Starts with no errors and zero counters. `--only-write-batch` is a dry run whose data is sent all
+    /// the same.
     #[must_use]
     pub fn new(
         negotiated: Negotiated,
-        options: TransferOptions,
+        mut options: TransferOptions,
         server: bool,
         events: Arc<dyn EventSink>,
         control: LinkControl,
     ) -> Self {
+        options.dry_run = options.changes_nothing();
         Self {
             negotiated,
             options,
@@ -111,6 +116,7 @@ impl Session {
             control,
             errors: Arc::default(),
             counters: Arc::default(),
+            recorder: None,
             module: None,
         }
     }
@@ -126,6 +132,7 @@ impl Session {
             control: self.control.clone(),
             errors,
             counters: Arc::clone(&self.counters),
+            recorder: self.recorder.clone(),
             module: self.module.clone(),
         }
     }
@@ -224,12 +231,29 @@ impl Session {
         self.negotiated.checksum.transfer == Checksum::None || self.options.whole_file.unwrap_or(false)
     }
 
+    /// Whether requests are complete and answered with content: in a dry run they are neither, unless
+    /// a batch is written.
+    pub(crate) fn exchanges_data(&self) -> bool {
+        !self.options.dry_run || matches!(self.options.batch, Some(Batch::OnlyWrite(_)))
+    }
+
+    /// Whether content is only recorded: a pushing client's peer does not want it, and a pulling client
+    /// does not use it.
+    pub(crate) fn only_records(&self) -> bool {
+        self.options.dry_run && self.recorder.is_some()
+    }
+
+    /// Whether the sender is a batch file.
+    pub(crate) fn is_replay(&self) -> bool {
+        !self.server && matches!(self.options.batch, Some(Batch::Read(_)))
+    }
+
     /// Whether values of extended attributes are asked for and answered with an item that has these
     /// flags (spec 04 §3.3, §3.5).
     pub(crate) fn exchanges_xattrs(&self, flags: ItemFlags) -> bool {
         let shortcut = self.negotiated.xattr_hard_link_optimization();
         self.options.xattrs > 0
-            && !self.options.dry_run
+            && self.exchanges_data()
             && flags.contains(ItemFlags::REPORT_XATTR)
             && !(shortcut && flags.contains(ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE))
     }

@@ -24,6 +24,7 @@ pub mod shell;
 pub mod snapshot;
 pub mod tls;
 pub mod tree;
+pub mod twins;
 pub mod ways;
 pub mod work;
 
@@ -34,5 +35,6 @@ pub use proxy::{Proxy, ProxyPlan};
 pub use pull::{Pull, Transport};
 pub use snapshot::{Compare, Snapshot};
 pub use tree::Tree;
+pub use twins::{Twin, Twins};
 pub use ways::{Copying, Way};
 pub use work::Work;

@@ -24,7 +24,7 @@ pub(crate) const FACTS: VersionFacts<'_> = VersionFacts {
         ("hardlink-symlinks", true),
         ("IPv6", true),
         ("atimes", true),
-        ("batchfiles", false),
+        ("batchfiles", true),
         ("inplace", true),
         ("append", true),
         ("ACLs", true),

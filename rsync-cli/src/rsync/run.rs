@@ -1,6 +1,9 @@
 //! A client's run: endpoints, log file and signals around one call of the client library.
 
+use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
+
+use bstr::BString;
 
 use rsync_client::{Client, ClientEnvironment, ClientError};
 use rsync_engine::EngineError;
@@ -21,7 +24,7 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
         Err(error) => return reject(&error, role_of_first(&operands), options.json),
     };
     let role = match &found {
-        Endpoints::Pull { .. } => Role::EarlyReceiver,
+        Endpoints::Pull { .. } | Endpoints::Replay { .. } => Role::EarlyReceiver,
         Endpoints::Push { .. } | Endpoints::Local { .. } => Role::Sender,
     };
     let is_local = matches!(found, Endpoints::Local { .. });
@@ -52,6 +55,7 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
     let client = Client::builder()
         .options(options)
         .environment(ClientEnvironment::from_env())
+        .command_line(std::env::args_os().map(|word| BString::from(word.into_vec())))
         .events(console.clone())
         .ask_password(Arc::new(|_| prompt::ask_password()))
         .build();
@@ -72,7 +76,8 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
             // Rules are read before there is a sender.
             let role = match &error {
                 ClientError::Engine(error) if is_local => error.local_role(),
-                ClientError::Filter(_) if is_local => Role::Client,
+                ClientError::Filter(_) => Role::Client,
+                ClientError::OpenBatch { .. } => Role::EarlyReceiver,
                 _ => role,
             };
             if let Some(text) = last_words(&error, role) {

@@ -19,7 +19,9 @@ pub use dir::Dir;
 pub(crate) use dir::stat_fd;
 pub(crate) use follow::{Reach, length_of_device};
 pub use owner_walk::open_operator_file;
-pub(crate) use owner_walk::{Trust, make_operator_dir, open_operator_dir};
+pub(crate) use owner_walk::{
+    Trust, create_operator_file, make_operator_dir, open_operator_dir, open_trusted_file,
+};
 pub use pinned::Pinned;
 pub use stack::DirStack;
 pub use stat::Stat;

@@ -47,7 +47,12 @@ impl Trust {
 /// # Errors
 /// What the system says; `ELOOP` for a link that neither root nor we made.
 pub fn open_operator_file(start: &Dir, path: &[u8]) -> io::Result<File> {
-    let mut walk = Walk::new(start, path, Trust::OwnLinks)?;
+    open_trusted_file(start, path, Trust::OwnLinks)
+}
+
+/// [`open_operator_file`] with a say about links.
+pub(crate) fn open_trusted_file(start: &Dir, path: &[u8], trust: Trust) -> io::Result<File> {
+    let mut walk = Walk::new(start, path, trust)?;
     while let Some(step) = walk.step()? {
         match step {
             Step::Entered => {}
@@ -57,6 +62,26 @@ pub fn open_operator_file(start: &Dir, path: &[u8]) -> io::Result<File> {
                 return Ok(File::from(open(&walk.parent, &name, flags)?));
             }
         }
+    }
+    Err(Errno::ISDIR.into())
+}
+
+/// Opens the file at `path`, relative to `start` unless it is absolute, for writing from its beginning;
+/// makes it with `mode` less the umask where it is missing. The target of a dangling link is not made:
+/// that fails with `EEXIST`.
+pub(crate) fn create_operator_file(start: &Dir, path: &[u8], mode: u32, trust: Trust) -> io::Result<File> {
+    let mut walk = Walk::new(start, path, trust)?;
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    while let Some(step) = walk.step()? {
+        let (name, flags) = match step {
+            Step::Entered => continue,
+            Step::Missing(_) if walk.in_link => return Err(Errno::EXIST.into()),
+            Step::Missing(_) if !walk.rest.is_empty() => return Err(Errno::NOENT.into()),
+            Step::Missing(name) => (name, flags | OFlags::CREATE | OFlags::EXCL),
+            Step::Other(name) => (name, flags | OFlags::TRUNC),
+        };
+        let mode = Mode::from_raw_mode(mode & 0o7777);
+        return Ok(File::from(rustix::fs::openat(&walk.parent, &name[..], flags, mode)?));
     }
     Err(Errno::ISDIR.into())
 }

@@ -223,7 +223,7 @@ impl Generator<'_> {
             _ => None,
         };
         self.send_item(at, &ItemAttributes { basis, xname, ..ItemAttributes::new(flags) })?;
-        if options.dry_run {
+        if !session.exchanges_data() {
             return Ok(());
         }
         let wants_sums = self.peer.sum_head(&head)? && head.count > 0 && append_at.is_none();
@@ -257,7 +257,7 @@ impl Generator<'_> {
         {
             return Offer { basis, file: Some((file, length)) };
         }
-        if regular.is_none() || self.session.options.dry_run {
+        if regular.is_none() || !self.session.exchanges_data() {
             return Offer { basis: Basis::None, file: None };
         }
         match self.open_destination(at).and_then(|file| length(&file).map(|length| (file, length))) {

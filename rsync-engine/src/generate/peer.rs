@@ -58,6 +58,11 @@ pub(crate) trait Peer {
     /// Whether the session is over when the first list is empty.
     fn leaves_when_empty(&self) -> bool;
 
+    /// Whether only so many requests may be unanswered.
+    fn limits_requests(&self) -> bool {
+        true
+    }
+
     /// The generator fails with this code and says nothing more.
     fn leave(&mut self, code: ExitCode);
 

@@ -225,7 +225,8 @@ impl<'a> Generator<'a> {
             if count % LOOK_EVERY == 0 {
                 self.look()?;
             }
-            while self.ledger.outstanding() - self.held >= MAX_IN_FLIGHT {
+            let limit = if self.peer.limits_requests() { MAX_IN_FLIGHT } else { u64::MAX };
+            while self.ledger.outstanding() - self.held >= limit {
                 self.wait()?;
             }
         }

@@ -4,6 +4,7 @@
 //! activity clock, so that a side which only writes does not time out while the peer accepts data
 //! (spec 02 §3.1). Who writes says what counts: our own keep-alives do not prove that the peer lives.
 
+mod streams;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use rsync_proto::delta::{Token, TokenDecoder};
 use rsync_proto::sum::{Digest, SumBytes, SumHead, SumHeadLimits};
-use rsync_proto::text::{Event, Moment, Progress, Role, Topic};
+use rsync_proto::text::{Event, Moment, Place, Progress, Role, Topic};
 
 use super::shared::Request;
 use crate::inbox::{Inbox, MessageSink};
@@ -68,6 +68,7 @@ pub(crate) struct Received {
 pub(crate) struct Assembly<'a> {
     pub(crate) session: &'a Session,
     pub(crate) name: &'a [u8],
+    pub(crate) place: Place<'a>,
     pub(crate) request: Request,
     /// The state of the whole transfer when this file starts.
     pub(crate) progress: Progress<'static>,
@@ -100,6 +101,29 @@ enum Step {
     Literal,
     Block(u32),
     End,
+}
+
+/// Takes the content of a file that is not written, so that the stream stays in step.
+pub(crate) fn discard(
+    session: &Session,
+    name: &[u8],
+    (request, progress): (Request, Progress<'static>),
+    content: &mut dyn Content,
+) -> Result<(), EngineError> {
+    let has_data = Cell::new(false);
+    let assembly = Assembly {
+        session,
+        name,
+        place: Place::new(b"", name),
+        request,
+        progress,
+        basis: None,
+        in_place: false,
+        new_file: false,
+        output: None,
+        has_data: &has_data,
+    };
+    content.assemble(assembly).map(drop)
 }
 
 impl Assembly<'_> {
@@ -217,8 +241,10 @@ impl Assembly<'_> {
         let length = state.head.len_of(index) as usize;
         self.session.counters.matched.fetch_add(length as u64, Ordering::Relaxed);
         if self.basis.is_none() && self.output.is_some() {
-            let name = bstr::BStr::new(self.name);
-            let text = format!("got a block match with no basis file for \"{name}\" [receiver]");
+            let mut place = Vec::new();
+            self.place.render(&mut place);
+            let place = bstr::BStr::new(&place);
+            let text = format!("got a block match with no basis file for {place} [receiver]");
             return Err(EngineError::protocol(text));
         }
         let start = state.head.offset_of(index);

@@ -4,7 +4,7 @@
 pub(crate) mod file;
 mod lists;
 mod output;
-mod run;
+pub(crate) mod run;
 pub(crate) mod shared;
 pub(crate) mod target;
 
@@ -22,7 +22,7 @@ use crate::inbox::{Inbox, MessageSink};
 use crate::meta::XattrRules;
 use crate::outbox::Outbox;
 use crate::{Connection, EngineError, Session};
-use run::Receiver;
+use run::{Outcome, Receiver};
 use shared::Shared;
 
 /// What a receiving side needs before lists can come.
@@ -95,6 +95,10 @@ pub fn receive(
     if session.options.cvs_exclude {
         filters.add_cvs_after_exchange(&session.negotiated, session.server);
     }
+    if let Some(recorder) = &session.recorder {
+        recorder.start(&session.negotiated)?;
+        inbox.record(recorder.clone());
+    }
     let options = &session.options;
     let xattr_rules =
         XattrRules::new(options.super_user, options.xattrs, &Arc::new(filters.clone()), Side::Receiver);
@@ -114,15 +118,17 @@ pub fn receive(
         }
         let outcome = reading.join().map_err(|_| EngineError::ReceiverGone)?;
         let (ended, deleted) = generated?;
-        Ok(ReceiveReport {
-            listed: outcome.listed,
-            created: outcome.created,
-            deleted,
-            total_size: outcome.total_size,
-            list_size: outcome.list_size,
-            statistics: outcome.statistics.filter(|_| ended == Ended::Complete),
-        })
+        let statistics = outcome.statistics.filter(|_| ended == Ended::Complete);
+        Ok(ReceiveReport::new(outcome, statistics, deleted))
     })
+}
+
+impl ReceiveReport {
+    /// Puts together what the receiver and the generator know.
+    pub(crate) fn new(outcome: Outcome, statistics: Option<FinalStatistics>, deleted: KindCounts) -> Self {
+        let Outcome { listed, created, total_size, list_size, .. } = outcome;
+        Self { listed, created, deleted, total_size, list_size, statistics }
+    }
 }
 
 /// Frames each direction where this session has frames (spec 01 §4.5).
@@ -195,7 +201,7 @@ fn forward_names(session: &Session, outbox: &mut Outbox, names: &[u8]) -> Result
     outbox.flush()
 }
 
-fn no_descriptor(source: std::io::Error) -> EngineError {
+pub(crate) fn no_descriptor(source: std::io::Error) -> EngineError {
     EngineError::FileIo { text: "rsync: [Receiver] cannot open the current directory".into(), source }
 }
 

@@ -13,12 +13,14 @@ use rsync_proto::phase::{
     Answers, Event as PhaseEvent, FinalStatistics, ItemAttributes, ItemError, ItemFlags, ItemRules,
     LedgerError, decode_delete_stats,
 };
-use rsync_proto::text::{Direction, EntryKind, Event, KindCounts, Moment, Progress, Role, Stage, Topic};
+use rsync_proto::text::{
+    Direction, EntryKind, Event, KindCounts, Message as TextMessage, Moment, Progress, Role, Stage, Topic,
+};
 use rsync_proto::wire::{Message, Ndx, NdxDecoder};
 
-use super::file::Tokens;
+use super::file::{Tokens, discard};
 use super::lists::ListReader;
-use super::shared::{Notice, Shared};
+use super::shared::{Basis, Notice, Request, Shared};
 use super::target::Target;
 use crate::inbox::{Inbox, MessageSink};
 use crate::item::{self, Moved};
@@ -40,6 +42,10 @@ pub(crate) struct Receiver<'a> {
     tokens: TokenDecoder,
     target: Option<Target<'a>>,
     outcome: Outcome,
+    /// The sender is a recording: it answers what was asked of it then, not what is asked now.
+    replays: bool,
+    /// A DONE was read that the generator cannot pass yet.
+    held_done: bool,
 }
 
 /// What the receiver learned by the end.
@@ -78,22 +84,54 @@ impl<'a> Receiver<'a> {
             tokens: TokenDecoder::new(negotiated)?,
             target: None,
             outcome: Outcome::default(),
+            replays: false,
+            held_done: false,
         })
+    }
+
+    /// Reads a recording: see [`crate::batch`].
+    pub(crate) fn replaying(mut self) -> Self {
+        self.replays = true;
+        self
+    }
+
+    /// What was learned so far.
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// Whether everything was read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.answers.is_over()
     }
 
     /// Reads to the end of the session; failures go to the generator as well, which then ends too.
     pub(crate) fn run(mut self) -> Outcome {
         if let Err(error) = self.read_session() {
-            // Texts name the receiver as the process it was in C: before its first list, and after.
-            let is_early = self.files.lists().len() == 0 && self.answers.seen().is_none();
-            let role = if is_early { Role::EarlyReceiver } else { Role::Receiver };
-            let incremental = self.session.negotiated.incremental_recursion();
-            self.shared.notify(Notice::Broken(error.rejected_by(role, incremental)));
+            self.shared.notify(Notice::Broken(self.blamed(error)));
         }
         self.outcome
     }
 
+    /// Texts name the receiver as the process it was in C: before its first list, and after.
+    pub(crate) fn blamed(&self, error: EngineError) -> EngineError {
+        let is_early = self.files.lists().len() == 0 && self.answers.seen().is_none();
+        let role = if is_early { Role::EarlyReceiver } else { Role::Receiver };
+        error.rejected_by(role, self.session.negotiated.incremental_recursion())
+    }
+
     fn read_session(&mut self) -> Result<(), EngineError> {
+        if self.begin()? {
+            return Ok(());
+        }
+        while !self.answers.is_over() {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Reads the first list; answers whether the session ends with it.
+    pub(crate) fn begin(&mut self) -> Result<bool, EngineError> {
         let first = self.read_list(None)?;
         let empty = first.is_empty();
         self.shared.notify(Notice::List(first));
@@ -101,25 +139,34 @@ impl<'a> Receiver<'a> {
             self.shared.notify(Notice::ListsEnd);
         }
         if empty && !self.session.server {
-            return self.finish_empty();
+            return self.finish_empty().map(|()| true);
         }
-        while !self.answers.is_over() {
-            match self.inbox.decode(&mut self.peer, |input| self.ndx.decode(input))? {
-                Ndx::Item(index) => self.item(index)?,
-                Ndx::Done => self.done()?,
-                Ndx::DeleteStats => self.delete_stats()?,
-                Ndx::SubList { dir } => {
-                    let list = self.read_list(Some(dir))?;
-                    self.shared.notify(Notice::List(list));
-                }
-                Ndx::FileListEof => {
-                    self.expect_incremental(Ndx::FileListEof)?;
-                    self.files.complete();
-                    self.shared.notify(Notice::ListsEnd);
-                }
+        Ok(false)
+    }
+
+    /// Reads one thing: an item with its content, a list, or the end of something.
+    pub(crate) fn step(&mut self) -> Result<(), EngineError> {
+        let next = match std::mem::take(&mut self.held_done) {
+            true => Ndx::Done,
+            false => self.inbox.decode(&mut self.peer, |input| self.ndx.decode(input))?,
+        };
+        match next {
+            Ndx::Item(index) => self.item(index)?,
+            Ndx::Done => self.done()?,
+            Ndx::DeleteStats => self.delete_stats()?,
+            Ndx::SubList { dir } => {
+                let list = self.read_list(Some(dir))?;
+                self.shared.notify(Notice::List(list));
+            }
+            Ndx::FileListEof => {
+                self.expect_incremental(Ndx::FileListEof)?;
+                self.files.complete();
+                self.shared.notify(Notice::ListsEnd);
             }
         }
-        self.count_received();
+        if self.answers.is_over() {
+            self.count_received();
+        }
         Ok(())
     }
 
@@ -180,7 +227,29 @@ impl<'a> Receiver<'a> {
         self.inbox.decode(&mut self.peer, decode_delete_stats).map(drop)
     }
 
+    /// Gives up, before a list or a phase of a recording ends, what is wanted and was not recorded.
+    /// Answers whether there was any: the generator shall hear of it first.
+    fn misses_recorded(&mut self) -> bool {
+        let oldest = self.files.lists().next().filter(|_| self.answers.seen().is_none());
+        let incremental = self.session.negotiated.incremental_recursion();
+        let missing = match oldest.filter(|_| incremental) {
+            Some(list) => self.shared.requests.take_unanswered(..=list.start() + list.len() as u32),
+            None => self.shared.requests.take_unanswered(..),
+        };
+        for (index, request) in &missing {
+            if let Some(entry) = self.files.get(*index) {
+                self.session.say(TextMessage::BatchMissing(&entry.path(), request.redo));
+            }
+            self.shared.notify(Notice::Failed(*index));
+        }
+        self.held_done = !missing.is_empty();
+        self.held_done
+    }
+
     fn done(&mut self) -> Result<(), EngineError> {
+        if self.replays && self.misses_recorded() {
+            return Ok(());
+        }
         // Whoever answers what was not said would leave the generator waiting for what never comes.
         if !self.shared.answered_done() {
             return Err(EngineError::protocol("the sender ends a phase that goes on here [receiver]"));
@@ -267,29 +336,35 @@ impl<'a> Receiver<'a> {
         }
         if !attributes.flags.contains(ItemFlags::TRANSFER) {
             let linked = attributes.flags.contains(ItemFlags::XNAME_FOLLOWS | ItemFlags::LOCAL_CHANGE);
-            if takes_xattrs && !linked {
+            if takes_xattrs && !linked && !session.options.dry_run {
                 self.target()?.set_xattrs(entry);
             }
             self.emit(entry, &path, &attributes, Stage::Done, None);
             return Ok(());
         }
         let Some(request) = self.shared.requests.take(index) else {
+            if self.replays {
+                let resend = self.answers.seen() >= Some(PhaseEvent::ListsAnswered);
+                self.session.say(TextMessage::BatchSkipped(&path, resend));
+                self.count_transfer(entry.size());
+                return self.discard(&path);
+            }
             let text =
                 format!("the sender answers a request for index {index} that was never made [receiver]");
             return Err(EngineError::protocol(text));
         };
-        let counters = &session.counters;
         if session.options.dry_run {
             self.emit(entry, &path, &attributes, Stage::Begins, None);
+            if self.replays || session.only_records() {
+                self.discard(&path)?;
+            }
             self.emit(entry, &path, &attributes, Stage::Done, None);
-            counters.transferred_files.fetch_add(1, Ordering::Relaxed);
-            counters.transferred_size.fetch_add(entry.size(), Ordering::Relaxed);
+            self.count_transfer(entry.size());
             self.shared.finished(index);
             return Ok(());
         }
         self.emit(entry, &path, &attributes, Stage::Begins, None);
-        counters.transferred_files.fetch_add(1, Ordering::Relaxed);
-        counters.transferred_size.fetch_add(entry.size(), Ordering::Relaxed);
+        self.count_transfer(entry.size());
         let progress = self.progress(Moment::Running, Some((&list, entry)));
         let target = target_of(&mut self.target, session, self.shared)?;
         let mut content = Tokens { inbox: &mut self.inbox, sink: &mut self.peer, decoder: &mut self.tokens };
@@ -297,6 +372,21 @@ impl<'a> Receiver<'a> {
         self.emit(entry, &path, &attributes, Stage::Done, digest.as_deref());
         self.shared.ended(index, outcome);
         Ok(())
+    }
+
+    fn count_transfer(&self, size: u64) {
+        let counters = &self.session.counters;
+        counters.transferred_files.fetch_add(1, Ordering::Relaxed);
+        counters.transferred_size.fetch_add(size, Ordering::Relaxed);
+    }
+
+    /// Reads the content of a file that is not written.
+    fn discard(&mut self, path: &[u8]) -> Result<(), EngineError> {
+        let progress = Progress { name: b"", ..self.progress(Moment::Running, None) };
+        let mut content = Tokens { inbox: &mut self.inbox, sink: &mut self.peer, decoder: &mut self.tokens };
+        let nothing =
+            Request { flags: ItemFlags::default(), basis: Basis::None, redo: false, append_at: None };
+        discard(self.session, path, (nothing, progress), &mut content)
     }
 
     fn target(&mut self) -> Result<&mut Target<'a>, EngineError> {

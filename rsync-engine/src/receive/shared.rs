@@ -2,6 +2,7 @@
 //! the receiver tells the generator (design decision 3).
 
 use std::collections::HashMap;
+use std::ops::RangeBounds;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -62,6 +63,13 @@ impl Requests {
         self.lock().remove(&index)
     }
 
+    /// Takes the requests of `indexes` that were not answered, in order.
+    pub(crate) fn take_unanswered(&self, indexes: impl RangeBounds<u32>) -> Vec<(u32, Request)> {
+        let mut requests: Vec<_> = self.lock().extract_if(|index, _| indexes.contains(index)).collect();
+        requests.sort_unstable_by_key(|(index, _)| *index);
+        requests
+    }
+
     /// How many requests the sender has not answered.
     pub(crate) fn unanswered(&self) -> usize {
         self.lock().len()
@@ -119,6 +127,8 @@ pub(crate) struct Shared {
     /// DONEs that the generator has sent and the sender has not answered.
     dones: AtomicUsize,
     notices: Mutex<mpsc::Sender<Notice>>,
+    /// How many notices were sent.
+    told: AtomicUsize,
     /// Finished files that the generator was not told about yet: waking it for each would cost more
     /// than a small file.
     finished: Mutex<Vec<u32>>,
@@ -139,6 +149,7 @@ impl Shared {
             empty: AtomicBool::new(false),
             dones: AtomicUsize::new(0),
             notices: Mutex::new(sender),
+            told: AtomicUsize::new(0),
             finished: Mutex::new(Vec::new()),
         };
         (shared, receiver)
@@ -185,7 +196,13 @@ impl Shared {
         false
     }
 
+    /// How many notices the generator got so far.
+    pub(crate) fn told(&self) -> usize {
+        self.told.load(Ordering::Relaxed)
+    }
+
     fn push(&self, notice: Notice) {
+        self.told.fetch_add(1, Ordering::Relaxed);
         let _ = self.notices.lock().unwrap_or_else(PoisonError::into_inner).send(notice);
     }
 

@@ -11,7 +11,7 @@ use rsync_proto::phase::{Event as PhaseEvent, ItemFlags};
 use rsync_proto::sum::SumBytes;
 use rsync_proto::text::{Failure, Kept, Message, Place, Progress, Role};
 
-use super::file::{Assembly, Content, Received};
+use super::file::{Assembly, Content, Received, discard};
 use super::output::FileOutput;
 use super::shared::{Basis, Request, Shared};
 use crate::backup::{Backups, Purpose};
@@ -92,19 +92,7 @@ impl<'a> Target<'a> {
         let session = self.session;
         let partial = self.partial.as_ref();
         let discard = |content: &mut dyn Content| {
-            let has_data = Cell::new(false);
-            let assembly = Assembly {
-                session,
-                name: &path,
-                request,
-                progress,
-                basis: None,
-                in_place: false,
-                new_file: false,
-                output: None,
-                has_data: &has_data,
-            };
-            content.assemble(assembly).map(|_| (Outcome::Failed, None))
+            discard(session, &path, (request, progress), content).map(|()| (Outcome::Failed, None))
         };
         let dir = match self.dirs.dir(dir_path) {
             Ok(dir) => dir,
@@ -165,6 +153,7 @@ impl<'a> Target<'a> {
         let assembly = Assembly {
             session,
             name: &path,
+            place,
             request,
             progress,
             basis: basis.as_ref(),
@@ -409,7 +398,11 @@ impl Finish<'_> {
             self.session.say(Message::VerificationFailed(self.place.name, kept));
             return Outcome::Failed;
         }
-        self.session.say(Message::VerificationRetry { name: self.place.name, kept, batch: false });
+        self.session.say(Message::VerificationRetry {
+            name: self.place.name,
+            kept,
+            batch: self.session.is_replay(),
+        });
         Outcome::Redo
     }
 

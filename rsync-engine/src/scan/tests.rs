@@ -101,7 +101,8 @@ fn scan(
     let negotiated = negotiated(incremental);
     let said = Arc::new(Said::default());
     let cvs = cvs_rules(true, None, cvs.map(str::as_bytes));
-    let mut filters = Filters::of_client(options, &negotiated, true, cvs, &mut NoRuleFiles).unwrap();
+    let mut filters = Filters::of_command_line(options, &mut NoRuleFiles).unwrap();
+    filters.complete(options, &negotiated, true, cvs);
     filters.add_cvs_after_exchange(&negotiated, true);
     let control = LinkControl::new().unwrap();
     let session = Arc::new(Session::new(negotiated, options.clone(), false, said.clone(), control));

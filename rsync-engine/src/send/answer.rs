@@ -154,11 +154,13 @@ impl<L: Lists> Sender<'_, L> {
             moved,
         );
         self.echo(item)?;
+        self.outbox.divert(self.session.only_records());
         self.outbox.data::<EngineError>(|out| {
             sums.head().encode(out);
             Ok(())
         })?;
         let sent = self.content(content.as_ref(), size, &name, item, sums, appends)?;
+        self.outbox.divert(false);
         self.count_transfer(sent.size);
         if let Some(error) = &sent.failure {
             failed(self.session, Failure::ReadSource(self.lists.place(entry.origin(), &name)), error);

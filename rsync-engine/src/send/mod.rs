@@ -97,7 +97,15 @@ pub fn send<L: Lists>(
     let mut handshake = Handshake { inbox: &mut inbox, outbox: &mut outbox, session };
     handshake.start_framing(legal);
     let incremental = session.negotiated.incremental_recursion();
-    let lists = match check_digest(session).and_then(|()| handshake.agree(setup)).and_then(open) {
+    let agreed = check_digest(session).and_then(|()| handshake.agree(setup));
+    let agreed = agreed.and_then(|agreed| {
+        if let Some(recorder) = &session.recorder {
+            recorder.start(&session.negotiated)?;
+            outbox.record(recorder.clone());
+        }
+        Ok(agreed)
+    });
+    let lists = match agreed.and_then(open) {
         Ok(lists) => lists,
         Err(error) => {
             let error = error.rejected_by(Role::Sender, incremental);

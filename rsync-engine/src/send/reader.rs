@@ -117,13 +117,13 @@ impl<'a> Reader<'a> {
     }
 
     fn item(&mut self, index: u32) -> Result<Item, EngineError> {
-        let Session { negotiated, options, .. } = self.mail.session;
+        let negotiated = &self.mail.session.negotiated;
         let attributes =
             self.inbox.decode(&mut self.mail, |input| ItemAttributes::decode(input, negotiated))?;
         let flags = attributes.flags;
         let exchanges_xattrs = self.mail.session.exchanges_xattrs(flags);
         let xattrs = exchanges_xattrs.then(|| self.wanted_xattrs()).transpose()?;
-        let has_sums = flags.contains(ItemFlags::TRANSFER) && !options.dry_run;
+        let has_sums = flags.contains(ItemFlags::TRANSFER) && self.mail.session.exchanges_data();
         let sums = has_sums.then(|| self.sums(index)).transpose()?;
         Ok(Item { index, attributes, in_phase_2: self.phases.in_phase_2(), xattrs, sums })
     }

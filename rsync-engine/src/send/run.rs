@@ -265,7 +265,8 @@ impl<'a, L: Lists> Sender<'a, L> {
             self.outbox.message(&wire::Message::IoError(flags))?;
         }
         self.put_ndx(Ndx::Done)?;
-        if self.session.server {
+        // A receiving server counts for itself, but the reader of a batch cannot.
+        if self.session.server || self.outbox.is_recording() {
             let statistics = FinalStatistics {
                 read: received,
                 written: self.outbox.sent(),
@@ -273,10 +274,12 @@ impl<'a, L: Lists> Sender<'a, L> {
                 list_build_ms: self.report.list_build_ms,
                 list_transfer_ms: self.report.list_transfer_ms,
             };
+            self.outbox.divert(!self.session.server);
             self.outbox.data::<EngineError>(|out| {
                 statistics.encode(out, negotiated);
                 Ok(())
             })?;
+            self.outbox.divert(false);
         }
         Ok(())
     }

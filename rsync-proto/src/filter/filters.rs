@@ -132,33 +132,41 @@ impl Filters {
         })
     }
 
-    /// The rules a client starts with, as they are to be sent: those of the command line, in order, the
-    /// exclusion of the partial directory, and on a push the rules of `-C`, which stand for `cvs`
-    /// (spec 06 §5, §6.4).
+    /// The rules of a client's command line, in order; what they name is read now, before there is
+    /// a session. [`Filters::complete`] makes them those of a session (spec 06 §5).
     ///
     /// # Errors
     /// [`FilterError`] for the first bad rule.
-    pub fn of_client(
+    pub fn of_command_line(
+        options: &TransferOptions,
+        files: &mut dyn RuleFiles,
+    ) -> Result<Self, FilterError> {
+        let mut filters =
+            Self { nul: options.from0, delete_excluded: options.delete_excluded, ..Self::default() };
+        filters.add_options(&options.filters, files)?;
+        Ok(filters)
+    }
+
+    /// Adds what a client's options imply, as it is to be sent in a session: the exclusion of the partial
+    /// directory, and on a push the rules of `-C`, which stand for `cvs` (spec 06 §5, §6.4).
+    pub fn complete(
+        &mut self,
         options: &TransferOptions,
         negotiated: &Negotiated,
         client_is_sender: bool,
         cvs: RuleList,
-        files: &mut dyn RuleFiles,
-    ) -> Result<Self, FilterError> {
-        let mut filters = Self { nul: options.from0, cvs, ..Self::default() };
-        filters.delete_excluded = options.delete_excluded;
-        filters.add_options(&options.filters, files)?;
+    ) {
+        self.cvs = cvs;
         if let Some(dir) = options.partial_dir.as_ref().filter(|dir| !dir.starts_with(b"/")) {
             let perishable = !client_is_sender || negotiated.has_perishable_filters();
-            filters.add_partial_dir(dir, perishable);
+            self.add_partial_dir(dir, perishable);
         }
         if options.cvs_exclude && client_is_sender {
             if negotiated.has_modern_filters() {
-                filters.add_cvs_merge();
+                self.add_cvs_merge();
             }
-            filters.add_cvs_list();
+            self.add_cvs_list();
         }
-        Ok(filters)
     }
 
     /// The rules a server starts with: none, and `cvs` for the `-C` rules that it receives or adds.

@@ -49,7 +49,7 @@ pub trait RuleFiles {
 }
 
 /// Refuses every file: for rules that name none.
-pub(super) struct NoFiles;
+pub(crate) struct NoFiles;
 
 impl RuleFiles for NoFiles {
     fn read(&mut self, _: RuleFile<'_>) -> Result<Vec<u8>, OpenFailure> {

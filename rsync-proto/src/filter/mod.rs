@@ -25,6 +25,8 @@ pub use error::{FilterError, FilterNote};
 pub use filters::Filters;
 pub use implied::{ImpliedNames, RequestShape};
 pub use list::{Decision, Rule, RuleKind, RuleList, Subject};
+#[cfg(test)]
+pub(crate) use merge::NoFiles;
 pub use merge::{DirRules, OpenFailure, RuleFile, RuleFiles};
 pub use names::{NameReader, RequestForwarder, RequestReader, sanitize};
 pub use pattern::Pattern;

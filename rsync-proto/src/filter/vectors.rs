@@ -357,8 +357,8 @@ fn wire_form(row: &Row) -> Result<String, FilterError> {
         ..TransferOptions::default()
     };
     let cvs = options.filters.cvs().clone();
-    let filters =
-        Filters::of_client(&transfer, &negotiated, push, cvs, &mut MemoryTree::new(SOURCE, &Value::Null))?;
+    let mut filters = Filters::of_command_line(&transfer, &mut MemoryTree::new(SOURCE, &Value::Null))?;
+    filters.complete(&transfer, &negotiated, push, cvs);
     let mut bytes = Vec::new();
     Dialect { negotiated: &negotiated, client_is_sender: push }.encode(&filters, &mut bytes)?;
     if !list_is_sent(&negotiated, push, options.prune, options.deletes, options.delete_excluded) {

@@ -83,29 +83,7 @@ impl Dialect<'_> {
         if modifiers.perishable && !perishable && self.client_is_sender {
             return Err(FilterError::TooModern);
         }
-        let kind = match rule.kind {
-            RuleKind::DirMerge(_) => b':',
-            RuleKind::Match(Verdict::Include) => b'+',
-            RuleKind::Match(Verdict::Exclude) | RuleKind::Cvs => b'-',
-        };
-        let bare = modifiers.bare.filter(|_| !modifiers.cvs);
-        let letters = [
-            (modifiers.absolute, b'/'),
-            (modifiers.negated, b'!'),
-            (modifiers.cvs, b'C'),
-            (modifiers.no_inherit && !modifiers.cvs, b'n'),
-            (modifiers.word_split && !modifiers.cvs, b'w'),
-            (bare == Some(Verdict::Include), b'+'),
-            (bare == Some(Verdict::Exclude), b'-'),
-            (modifiers.xattr, b'x'),
-            (modifiers.sender, b's'),
-            (modifiers.receiver, b'r'),
-            (perishable, b'p'),
-        ];
-        let mut text = vec![kind];
-        text.extend(letters.into_iter().filter_map(|(given, letter)| given.then_some(letter)));
-        text.push(b' ');
-        Ok(text)
+        Ok(prefix(rule, perishable))
     }
 
     fn old_prefix(&self, rule: &Rule, delete_excluded: bool) -> Result<Vec<u8>, FilterError> {
@@ -123,6 +101,46 @@ impl Dialect<'_> {
             Verdict::Exclude => Vec::new(),
         })
     }
+}
+
+impl Filters {
+    /// The rules as lines that a command line can read again, those of `-C` left out (spec 08 §12.2).
+    #[must_use]
+    pub fn lines(&self) -> Vec<Vec<u8>> {
+        let rules = self.rules().iter();
+        let written = rules.filter(|rule| rule.kind != RuleKind::Cvs && !rule.modifiers.cvs);
+        written
+            .map(|rule| [prefix(rule, rule.modifiers.perishable), rule.pattern.written()].concat())
+            .collect()
+    }
+}
+
+/// What stands in front of the pattern of a rule, with a blank at its end.
+fn prefix(rule: &Rule, perishable: bool) -> Vec<u8> {
+    let modifiers = &rule.modifiers;
+    let kind = match rule.kind {
+        RuleKind::DirMerge(_) => b':',
+        RuleKind::Match(Verdict::Include) => b'+',
+        RuleKind::Match(Verdict::Exclude) | RuleKind::Cvs => b'-',
+    };
+    let bare = modifiers.bare.filter(|_| !modifiers.cvs);
+    let letters = [
+        (modifiers.absolute, b'/'),
+        (modifiers.negated, b'!'),
+        (modifiers.cvs, b'C'),
+        (modifiers.no_inherit && !modifiers.cvs, b'n'),
+        (modifiers.word_split && !modifiers.cvs, b'w'),
+        (bare == Some(Verdict::Include), b'+'),
+        (bare == Some(Verdict::Exclude), b'-'),
+        (modifiers.xattr, b'x'),
+        (modifiers.sender, b's'),
+        (modifiers.receiver, b'r'),
+        (perishable, b'p'),
+    ];
+    let mut text = vec![kind];
+    text.extend(letters.into_iter().filter_map(|(given, letter)| given.then_some(letter)));
+    text.push(b' ');
+    text
 }
 
 /// A dir-merge whose file holds rules with prefixes, each of which may name its side.

@@ -306,6 +306,7 @@ impl Checks<'_> {
             scan.recurse = 1;
         }
         options.recurse = scan.recurse > 0;
+        options.forwarding.recurse_typed = scan.recurse > 1;
         options.forwarding.dirs_implied = !options.recurse && scan.dirs != Some(2);
         options.dirs = options.recurse || scan.dirs.map_or(options.list_only, |dirs| dirs > 0);
         options.relative = scan.relative.unwrap_or(scan.files_from.is_some());

@@ -21,6 +21,8 @@ pub struct Forwarding {
     pub dirs_implied: bool,
     /// `--list-only` was typed, and not implied by a missing destination.
     pub list_only: bool,
+    /// Recursion was asked for by itself, not as a part of `-a`; a replayed batch speaks of that.
+    pub recurse_typed: bool,
     /// Compression is on only because of a level.
     pub compress_implied: bool,
     /// `--compress-choice` as typed, unless `auto`.

@@ -2,7 +2,7 @@
 
 use bstr::{BString, ByteSlice};
 
-use super::choice::FilesFrom;
+use super::choice::{Batch, FilesFrom};
 use super::error::{OptionError, shown};
 use super::model::TransferOptions;
 
@@ -73,6 +73,13 @@ pub enum Endpoints {
         sources: Vec<BString>,
         /// Where to; `None` lists the sources.
         destination: Option<BString>,
+    },
+    /// From a batch file to here.
+    Replay {
+        /// The file; `-` is standard input.
+        batch: BString,
+        /// Where to.
+        destination: BString,
     },
 }
 
@@ -145,10 +152,30 @@ fn split_host(text: &[u8]) -> Option<(Option<BString>, BString, &[u8])> {
 /// Combinations that rsync refuses, in its words.
 pub fn endpoints(operands: &[BString], options: &TransferOptions) -> Result<Endpoints, OptionError> {
     let (first, rest) = operands.split_first().ok_or(OptionError::Usage)?;
+    if let Some(Batch::Read(batch)) = &options.batch {
+        return replay(batch, rest.last().unwrap_or(first), options);
+    }
     let found = match Operand::parse(first)? {
         Operand::Remote(remote, path) => pull(remote, path, rest, options)?,
         Operand::Local(_) => push_or_local(operands, options)?,
     };
+    check(&found, options)?;
+    Ok(found)
+}
+
+/// A batch is its own source; operands before the last say nothing.
+fn replay(batch: &BString, last: &BString, options: &TransferOptions) -> Result<Endpoints, OptionError> {
+    let destination = match Operand::parse(last)? {
+        Operand::Remote(..) => {
+            return Err(OptionError::plain("remote destination is not allowed with --read-batch"));
+        }
+        Operand::Local(path) if path.is_empty() && options.old_args == 0 => {
+            return Err(OptionError::plain(EMPTY_DESTINATION));
+        }
+        Operand::Local(path) if path.is_empty() => ".".into(),
+        Operand::Local(path) => path,
+    };
+    let found = Endpoints::Replay { batch: batch.clone(), destination };
     check(&found, options)?;
     Ok(found)
 }
@@ -226,7 +253,7 @@ fn push_or_local(operands: &[BString], options: &TransferOptions) -> Result<Endp
 /// Options that do not fit the endpoints (spec 08 §8 items 3 to 5).
 fn check(found: &Endpoints, options: &TransferOptions) -> Result<(), OptionError> {
     let (remote, paths) = match found {
-        Endpoints::Local { .. } => (None, &[][..]),
+        Endpoints::Local { .. } | Endpoints::Replay { .. } => (None, &[][..]),
         Endpoints::Push { remote, destination, .. } => (Some(remote), std::slice::from_ref(destination)),
         Endpoints::Pull { remote, sources, .. } => (Some(remote), sources.as_slice()),
     };

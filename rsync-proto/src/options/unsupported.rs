@@ -1,6 +1,5 @@
 //! Options that are read and forwarded but that this version does not carry out yet.
 
-use super::choice::Batch;
 use super::model::TransferOptions;
 
 impl TransferOptions {
@@ -9,15 +8,8 @@ impl TransferOptions {
     /// than ignore them.
     #[must_use]
     pub fn unsupported(&self, sends: bool, receives: bool) -> Vec<&'static str> {
-        let batch = match self.batch {
-            Some(Batch::Write(_)) => Some("--write-batch"),
-            Some(Batch::OnlyWrite(_)) if !self.server => Some("--only-write-batch"),
-            Some(Batch::Read(_)) => Some("--read-batch"),
-            _ => None,
-        };
         let named = |on: bool, name| on.then_some(name);
         [
-            batch,
             named(self.iconv.is_some(), "--iconv"),
             named(self.copy_as.is_some(), "--copy-as"),
             named(!self.server && self.stop_at.is_some(), "--stop-at"),
@@ -40,11 +32,10 @@ mod tests {
         assert!(TransferOptions::archive().unsupported(true, true).is_empty());
         let options = TransferOptions {
             iconv: Some(Iconv { local: ".".into(), remote: None }),
-            batch: Some(Batch::Write("b".into())),
             copy_devices: true,
             ..TransferOptions::default()
         };
-        assert_eq!(options.unsupported(false, true), ["--write-batch", "--iconv"]);
-        assert_eq!(options.unsupported(true, false), ["--write-batch", "--iconv", "--copy-devices"]);
+        assert_eq!(options.unsupported(false, true), ["--iconv"]);
+        assert_eq!(options.unsupported(true, false), ["--iconv", "--copy-devices"]);
     }
 }

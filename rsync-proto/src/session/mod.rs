@@ -8,6 +8,7 @@ mod agreement;
 mod algorithms;
 mod arguments;
 mod auth;
+mod batch;
 mod capabilities;
 mod connect_proxy;
 mod error;
@@ -26,6 +27,7 @@ pub use arguments::{
     unescape_options,
 };
 pub use auth::{AuthDigest, NoCommonDigest, auth_answer, parse_auth_answer};
+pub use batch::{BatchChange, BatchError, BatchFlags, BatchHead};
 pub use capabilities::Capabilities;
 pub use connect_proxy::{ConnectProxy, ConnectProxyError};
 pub use error::SetupError;

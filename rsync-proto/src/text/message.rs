@@ -219,6 +219,8 @@ pub enum Message<'a> {
     BatchSkipped(&'a [u8], bool),
     /// `--read-batch`: a file is wanted but not in the batch; whether as a resend.
     BatchMissing(&'a [u8], bool),
+    /// `--read-batch`: an option was changed to what the file was written with; whether it is on now.
+    BatchOption(&'static str, bool),
     /// Fatal: the daemon's filter hides a file that the peer wants to write.
     RequestExcluded(&'a [u8]),
 
@@ -318,6 +320,7 @@ impl Message<'_> {
             | Self::FuzzyBasis(..)
             | Self::FuzzyDistance(..)
             | Self::BatchSkipped(..)
+            | Self::BatchOption(..)
             | Self::BackedUp(..)
             | Self::BackupSkipsNonRegular(_)
             | Self::BackupSkipsUnsafeSymlink(..) => Severity::Info,
@@ -333,6 +336,7 @@ impl Message<'_> {
                 Topic::Info(Info::Symsafe, 1)
             }
             Self::SenderRemoved(_) => Topic::Info(Info::Remove, 1),
+            Self::BatchOption(..) => Topic::Info(Info::Misc, 1),
             Self::MatchTotals { .. } => Topic::Debug(Debug::Deltasum, 1),
             Self::CreatedDirectory(_) | Self::CreatedDirectories(..) | Self::VerificationRetry { .. } => {
                 Topic::NamesOrItems
@@ -546,6 +550,13 @@ impl Message<'_> {
             }
             Self::BatchSkipped(name, resend) => {
                 append(out, &[b"(Skipping batched update for ", resend_of(resend), b"\"", name, b"\")"]);
+            }
+            Self::BatchOption(option, on) => {
+                let act = if on { "Setting" } else { "Clearing" };
+                append(
+                    out,
+                    &[act.as_bytes(), b" the ", option.as_bytes(), b" option to match the batchfile."],
+                );
             }
             Self::BatchMissing(name, resend) => {
                 append(out, &[b"(No batched update for ", resend_of(resend), b"\"", name, b"\")"]);

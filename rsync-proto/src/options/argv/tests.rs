@@ -104,7 +104,7 @@ fn every_captured_line_gives_the_captured_words() {
         let (direction, paths) = match endpoints(&request.operands, &request.options).expect(id) {
             Endpoints::Push { destination, .. } => (Direction::Push, vec![destination]),
             Endpoints::Pull { sources, .. } => (Direction::Pull, sources),
-            Endpoints::Local { .. } => panic!("{id} is local"),
+            Endpoints::Local { .. } | Endpoints::Replay { .. } => panic!("{id} is local"),
         };
         assert_eq!(mode.starts_with("push"), direction == Direction::Push, "{id}");
         let module = field(extra, "module_line")

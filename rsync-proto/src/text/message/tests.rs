@@ -233,6 +233,10 @@ fn variants_that_share_a_row_have_their_texts() {
             Message::VerificationFailed(b"q", Kept::Retained),
             "ERROR: q failed verification -- update retained.",
         ),
+        (
+            Message::BatchOption("--links (-l)", false),
+            "Clearing the --links (-l) option to match the batchfile.",
+        ),
         (Message::BatchMissing(b"q", true), "(No batched update for resend of \"q\")"),
         (
             Message::DelayFileFailed { continues_after: true },
