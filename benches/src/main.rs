@@ -2,18 +2,22 @@
 //!
 //!     cargo run --release -p rsync-benches -- --runs 5
 //!
-//! Each row is pulled by three pairs: the C client from the C daemon, our client from the C daemon
-//! and the reverse, and ours on both ends. Shown are medians: wall time, CPU time of both sides
-//! together, and the peak resident memory of each side. Times are only comparable within a row.
+//! Each row is pulled or pushed by four pairs: the C rsync on both ends, ours on both ends, and ours
+//! with C in either role; local copies are made by C and by ours. Shown are medians: wall time, CPU time
+//! of both sides together, and the peak resident memory of each side. Times are only comparable within
+//! a row.
 
 mod measure;
 mod pairs;
 mod rows;
 
+use std::path::Path;
+
 use clap::Parser;
 
 use crate::measure::{Sample, median};
 use crate::pairs::{Pair, Programs};
+use crate::rows::Row;
 
 /// Benchmarks beside the C rsync.
 #[derive(Parser)]
@@ -40,38 +44,51 @@ fn main() -> std::io::Result<()> {
     let programs = Programs::find(arguments.reference.clone())?;
     println!(
         "{:<34} {:<12} {:>9} {:>7} {:>9} {:>7} {:>11} {:>11}",
-        "row", "pair", "wall s", "ratio", "cpu s", "ratio", "client MiB", "daemon MiB"
+        "row", "pair", "wall s", "ratio", "cpu s", "ratio", "client MiB", "far end MiB"
     );
-    for row in rows::all() {
-        let wanted =
-            arguments.rows.is_empty() || arguments.rows.iter().any(|word| row.name.contains(&**word));
-        if !wanted {
-            continue;
-        }
-        let work = tempfile::Builder::new().prefix("rsync-bench-").tempdir_in(&arguments.dir)?;
-        row.prepare(work.path(), arguments.scale)?;
-        let mut samples: [Vec<Sample>; Pair::ALL.len()] = Default::default();
-        for _ in 0..arguments.runs {
-            for (pair, samples) in Pair::ALL.into_iter().zip(&mut samples) {
-                row.reset(work.path())?;
-                samples.push(pair.run(&programs, work.path(), row.options)?);
+    let wanted = |row: &rows::Row| {
+        arguments.rows.is_empty() || arguments.rows.iter().any(|word| row.name.contains(&**word))
+    };
+    let mut made = None;
+    for row in rows::all().into_iter().filter(wanted) {
+        let (trees, work) = match made.take().filter(|(trees, _)| *trees == row.trees) {
+            Some(made) => made,
+            None => {
+                let work = tempfile::Builder::new().prefix("rsync-bench-").tempdir_in(&arguments.dir)?;
+                row.trees.prepare(work.path(), arguments.scale)?;
+                (row.trees, work)
             }
+        };
+        measure_row(&row, &programs, work.path(), arguments.runs)?;
+        made = Some((trees, work));
+    }
+    Ok(())
+}
+
+/// Runs all pairs of a row in turn, and prints their medians.
+fn measure_row(row: &Row, programs: &Programs, work: &Path, runs: usize) -> std::io::Result<()> {
+    let pairs = Pair::all(row.way);
+    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); pairs.len()];
+    for _ in 0..runs {
+        for (pair, samples) in pairs.iter().zip(&mut samples) {
+            row.trees.reset(work)?;
+            samples.push(pair.run(programs, work, row)?);
         }
-        let [reference, ..] = samples.each_ref().map(|samples| median(samples));
-        for (pair, samples) in Pair::ALL.into_iter().zip(&samples) {
-            let sample = median(samples);
-            println!(
-                "{:<34} {:<12} {:>9.3} {:>6.2}x {:>9.3} {:>6.2}x {:>11.1} {:>11.1}",
-                row.name,
-                pair.name(),
-                sample.wall,
-                sample.wall / reference.wall,
-                sample.cpu,
-                sample.cpu / reference.cpu,
-                sample.client_memory,
-                sample.daemon_memory,
-            );
-        }
+    }
+    let reference = median(&samples[0]);
+    for (pair, samples) in pairs.iter().zip(&samples) {
+        let sample = median(samples);
+        println!(
+            "{:<34} {:<12} {:>9.3} {:>6.2}x {:>9.3} {:>6.2}x {:>11.1} {:>11.1}",
+            row.name,
+            pair.name(row.way),
+            sample.wall,
+            sample.wall / reference.wall,
+            sample.cpu,
+            sample.cpu / reference.cpu,
+            sample.client_memory,
+            sample.far_memory,
+        );
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Wall time, CPU time and peak memory of a client run and the daemon it talks to.
+//! Wall time, CPU time and peak memory of a client's run and the far end.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,8 +20,8 @@ pub struct Sample {
     pub cpu: f64,
     /// Peak resident memory of the client's processes together, MiB.
     pub client_memory: f64,
-    /// Peak resident memory of the daemon's processes together, MiB.
-    pub daemon_memory: f64,
+    /// Peak resident memory of the far end's processes together, MiB.
+    pub far_memory: f64,
 }
 
 /// The middle value of each measure.
@@ -35,21 +35,21 @@ pub fn median(samples: &[Sample]) -> Sample {
         wall: middle(|sample| sample.wall),
         cpu: middle(|sample| sample.cpu),
         client_memory: middle(|sample| sample.client_memory),
-        daemon_memory: middle(|sample| sample.daemon_memory),
+        far_memory: middle(|sample| sample.far_memory),
     }
 }
 
-/// Runs `client` to its end and measures it together with `daemon`.
-pub fn measure(client: &mut Command, daemon: &Child) -> io::Result<Sample> {
-    let daemon_group = daemon.id();
-    let daemon_before = daemon_cpu(daemon_group)?;
+/// Runs `client` to its end and measures it together with `daemon`, or with the far end that it starts.
+pub fn measure(client: &mut Command, daemon: Option<&Child>) -> io::Result<Sample> {
+    let daemon = daemon.map(Child::id);
+    let daemon_before = daemon.map_or(Ok(0.0), daemon_cpu)?;
     let clients_before = children_cpu();
     let started = Instant::now();
     let mut child = client.process_group(0).stdout(Stdio::null()).spawn()?;
-    let groups = [child.id(), daemon_group];
+    let group = child.id();
     let done = AtomicBool::new(false);
     let (status, wall, peaks) = std::thread::scope(|scope| {
-        let sampler = scope.spawn(|| sample_memory(&groups, &done));
+        let sampler = scope.spawn(|| sample_memory(group, daemon, &done));
         let status = child.wait();
         let wall = started.elapsed();
         done.store(true, Ordering::Relaxed);
@@ -61,19 +61,22 @@ pub fn measure(client: &mut Command, daemon: &Child) -> io::Result<Sample> {
     }
     Ok(Sample {
         wall: wall.as_secs_f64(),
-        cpu: daemon_cpu(daemon_group)? - daemon_before + children_cpu() - clients_before,
+        cpu: daemon.map_or(Ok(0.0), daemon_cpu)? - daemon_before + children_cpu() - clients_before,
         client_memory: peaks[0],
-        daemon_memory: peaks[1],
+        far_memory: peaks[1],
     })
 }
 
-/// Peak resident memory in MiB of each process group, the peaks of its processes added up.
-fn sample_memory(groups: &[u32; 2], done: &AtomicBool) -> [f64; 2] {
+/// Peak resident memory in MiB of the client's process group and of the far end, the peaks of their
+/// processes added up: that of the daemon's group, or of servers among the client's processes.
+fn sample_memory(client: u32, daemon: Option<u32>, done: &AtomicBool) -> [f64; 2] {
     let mut peaks: [HashMap<u32, u64>; 2] = Default::default();
     while !done.load(Ordering::Relaxed) {
         for pid in pids() {
-            let Some(side) = group_of(pid).and_then(|group| groups.iter().position(|&of| of == group)) else {
-                continue;
+            let side = match group_of(pid) {
+                Some(group) if group == client => usize::from(is_server(pid)),
+                Some(group) if Some(group) == daemon => 1,
+                _ => continue,
             };
             if let Some(kib) = peak_kib(pid) {
                 let peak = peaks[side].entry(pid).or_default();
@@ -98,6 +101,11 @@ fn stat_fields(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = text.rsplit_once(')')?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
+}
+
+fn is_server(pid: u32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline"))
+        .is_ok_and(|line| line.split(|&byte| byte == 0).any(|word| word == b"--server"))
 }
 
 fn group_of(pid: u32) -> Option<u32> {

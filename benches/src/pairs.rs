@@ -1,4 +1,4 @@
-//! Which client pulls from which daemon.
+//! Which program works with which, and how they are started.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::measure::{Sample, measure};
+use crate::rows::{NAMES, Row, Way};
 
 /// The programs that are compared.
 pub struct Programs {
@@ -29,36 +30,71 @@ impl Programs {
         let release = here.parent().and_then(Path::parent).unwrap_or(Path::new(".")).join("release");
         Ok(Self { reference, rsync: release.join("rsync"), rsyncd: release.join("rsyncd") })
     }
+
+    fn rsync(&self, ours: bool) -> &Path {
+        if ours { &self.rsync } else { &self.reference }
+    }
 }
 
-/// A client and a daemon.
+/// A client and the far end, or the one program that copies.
 #[derive(Clone, Copy)]
 pub struct Pair {
     our_client: bool,
-    our_daemon: bool,
+    our_far_end: bool,
 }
 
 impl Pair {
-    /// All pairs; the first is what the others are compared with.
-    pub const ALL: [Self; 4] = [
-        Self { our_client: false, our_daemon: false },
-        Self { our_client: true, our_daemon: false },
-        Self { our_client: false, our_daemon: true },
-        Self { our_client: true, our_daemon: true },
-    ];
+    /// All pairs of a way; the first is what the others are compared with.
+    pub fn all(way: Way) -> &'static [Self] {
+        const ALL: [Pair; 4] = [
+            Pair { our_client: false, our_far_end: false },
+            Pair { our_client: true, our_far_end: true },
+            Pair { our_client: true, our_far_end: false },
+            Pair { our_client: false, our_far_end: true },
+        ];
+        if way == Way::Copy { &ALL[..2] } else { &ALL }
+    }
 
-    /// As the table shows it: client, then daemon.
-    pub fn name(self) -> &'static str {
-        match (self.our_client, self.our_daemon) {
-            (false, false) => "C <- C",
-            (true, false) => "ours <- C",
-            (false, true) => "C <- ours",
-            (true, true) => "ours <- ours",
+    /// As the table shows it: the client, and the way to or from the far end.
+    pub fn name(self, way: Way) -> String {
+        let name = |ours| if ours { "ours" } else { "C" };
+        let (client, far_end) = (name(self.our_client), name(self.our_far_end));
+        match way {
+            Way::Pull => format!("{client} <- {far_end}"),
+            Way::Push => format!("{client} -> {far_end}"),
+            Way::Copy => client.to_owned(),
         }
     }
 
-    /// Pulls module `m` (`work/src`) into `work/dst` and measures it.
-    pub fn run(self, programs: &Programs, work: &Path, options: &[&str]) -> io::Result<Sample> {
+    /// Brings `work/src` to `work/dst` and measures it.
+    pub fn run(self, programs: &Programs, work: &Path, row: &Row) -> io::Result<Sample> {
+        let mut client = Command::new(programs.rsync(self.our_client));
+        client.current_dir(work).args(row.options);
+        if row.options.contains(&"--files-from") {
+            client.arg(NAMES);
+        }
+        match row.way {
+            Way::Pull => {
+                let (daemon, port) = self.start_daemon(programs, work)?;
+                client.arg(format!("rsync://127.0.0.1:{port}/m/")).arg("dst");
+                measure(&mut client, Some(&daemon.0))
+            }
+            Way::Push => {
+                let shell = work.join("shell");
+                std::fs::write(&shell, "shift\nexec \"$@\"\n")?;
+                let far_end = programs.rsync(self.our_far_end).display();
+                client.arg(format!("--rsh=sh {}", shell.display())).arg(format!("--rsync-path={far_end}"));
+                client.arg("src/").arg(format!("there:{}", work.join("dst").display()));
+                measure(&mut client, None)
+            }
+            Way::Copy => {
+                client.args(["src/", "dst"]);
+                measure(&mut client, None)
+            }
+        }
+    }
+
+    fn start_daemon(self, programs: &Programs, work: &Path) -> io::Result<(Running, u16)> {
         let config = work.join("rsyncd.conf");
         let source = work.join("src");
         std::fs::write(
@@ -66,7 +102,7 @@ impl Pair {
             format!("use chroot = no\nuid = 0\ngid = 0\n[m]\npath = {}\nread only = yes\n", source.display()),
         )?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut daemon = if self.our_daemon {
+        let mut daemon = if self.our_far_end {
             Command::new(&programs.rsyncd)
         } else {
             let mut command = Command::new(&programs.reference);
@@ -82,10 +118,7 @@ impl Pair {
             .spawn()?;
         let daemon = Running(daemon);
         wait_for(port)?;
-        let program = if self.our_client { &programs.rsync } else { &programs.reference };
-        let mut client = Command::new(program);
-        client.args(options).arg(format!("rsync://127.0.0.1:{port}/m/")).arg(work.join("dst"));
-        measure(&mut client, &daemon.0)
+        Ok((daemon, port))
     }
 }
 
