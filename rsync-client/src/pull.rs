@@ -9,7 +9,9 @@ use bstr::BString;
 use rsync_engine::{ReceiveReport, ReceiveSetup, Session, receive};
 use rsync_proto::filter::{Filters, ImpliedNames, NameReader, RequestShape, Side};
 use rsync_proto::flist::{Excluded, NameGuard, RequestGuard};
-use rsync_proto::options::{Direction, Endpoints, FilesFrom, Remote, RemoteKind, TransferOptions};
+use rsync_proto::options::{
+    Direction, Endpoints, FilesFrom, OptionError, Reflink, Remote, RemoteKind, TransferOptions,
+};
 use rsync_proto::text::Totals;
 
 use crate::ClientError;
@@ -45,6 +47,7 @@ impl Client {
         sources: &[BString],
         destination: Option<&[u8]>,
     ) -> Result<TransferReport, ClientError> {
+        self.check_remote()?;
         let started = Instant::now();
         let mut options = self.options.as_ref().clone();
         if destination.is_none() {
@@ -95,6 +98,15 @@ impl Client {
             }
             Endpoints::Replay { batch, destination } => self.replay_file(batch, destination),
         }
+    }
+
+    /// Refuses what only a local copy can do.
+    pub(crate) fn check_remote(&self) -> Result<(), ClientError> {
+        if self.options.reflink != Reflink::Always {
+            return Ok(());
+        }
+        let text = "--reflink=always needs source and destination on this machine; leave it out, or use auto";
+        Err(OptionError::Syntax(text.into()).into())
     }
 
     /// Refuses names that nobody asked for (spec 06 §7).

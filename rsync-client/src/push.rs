@@ -68,6 +68,7 @@ impl Client {
         remote: &Remote,
         destination: &BString,
     ) -> Result<TransferReport, ClientError> {
+        self.check_remote()?;
         let started = Instant::now();
         let options = &self.options;
         let mut prepared = self.prepare(options)?;

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use rsync_proto::options::Append;
+use rsync_proto::options::{Append, Reflink};
 use rsync_proto::sum::{Checksum, Digest};
 use rsync_proto::text::{Event, Failure, Moment, Place, Progress, Topic};
 use rustix::fs::{copy_file_range, ioctl_ficlone};
@@ -91,16 +91,20 @@ impl Content for Source<'_> {
         let is_fresh = assembly.new_file && start == 0;
         let extends_another = assembly.basis.is_some_and(|basis| self.begins_differently(basis, start));
         if let Some(output) = assembly.output {
-            let in_kernel = self.digest.is_none();
-            if let (true, Some(target), Some(source)) = (in_kernel, output.plain_file(), self.content.file())
-            {
-                if start == 0 {
-                    self.share(source, target, &mut copied);
+            match (output.plain_file(), self.content.file()) {
+                (Some(target), Some(source)) => {
+                    if start == 0 && self.may_share() {
+                        self.share(source, target, &mut copied)?;
+                    }
+                    if self.digest.is_none() {
+                        if is_fresh && copied.offset == 0 {
+                            self.copy_by_pieces(source, target, &mut copied)?;
+                        }
+                        self.copy_in_kernel(source, target, &mut copied)?;
+                    }
                 }
-                if is_fresh && copied.offset == 0 {
-                    self.copy_by_pieces(source, target, &mut copied)?;
-                }
-                self.copy_in_kernel(source, target, &mut copied)?;
+                _ if self.reflink() == Reflink::Always => return Err(self.unshared(Errno::OPNOTSUPP)),
+                _ => {}
             }
             self.copy_through_memory(output, &mut copied)?;
         }
@@ -144,19 +148,72 @@ impl Source<'_> {
         false
     }
 
-    /// Lets the target have the blocks of the source, where the file system can.
-    fn share(&mut self, source: &File, target: &File, copied: &mut Copied) {
-        if self.size == 0 || self.copier.unshared == Some(self.dev) || self.copier.rate.is_some() {
-            return;
+    fn reflink(&self) -> Reflink {
+        self.session.options.reflink
+    }
+
+    /// Whether sharing blocks is worth a try, or is demanded.
+    fn may_share(&self) -> bool {
+        match self.reflink() {
+            Reflink::Auto => {
+                let is_known = self.copier.unshared == Some(self.dev);
+                self.size > 0 && !is_known && self.copier.rate.is_none() && self.digest.is_none()
+            }
+            Reflink::Always => self.size > 0,
+            Reflink::Never => false,
         }
-        // What grew meanwhile has more than was listed; the end is cut off later.
+    }
+
+    /// Lets the target have the blocks of the source, where the file system can.
+    ///
+    /// # Errors
+    /// [`EngineError::FileIo`] where it cannot, if that is demanded.
+    fn share(&mut self, source: &File, target: &File, copied: &mut Copied) -> Result<(), EngineError> {
         match ioctl_ficlone(target, source) {
+            // What grew meanwhile has more than was listed; the end is cut off later.
             Ok(()) => match target.metadata() {
                 Ok(metadata) => copied.offset = metadata.len().min(self.size),
                 Err(error) => copied.write_error = Some(error),
             },
+            Err(errno) if self.reflink() == Reflink::Always => return Err(self.unshared(errno)),
             Err(_) => self.copier.unshared = Some(self.dev),
         }
+        self.hash_shared(copied)
+    }
+
+    /// Where somebody wants to see the digest, what was shared is read for it.
+    fn hash_shared(&mut self, copied: &mut Copied) -> Result<(), EngineError> {
+        let Some(mut digest) = self.digest.take() else { return Ok(()) };
+        let mut buffer = vec![0; BUFFER_SIZE];
+        let mut offset = 0;
+        while offset < copied.offset && copied.read_error.is_none() {
+            self.check()?;
+            let length = (copied.offset - offset).min(BUFFER_SIZE as u64) as usize;
+            match self.content.read_at(&mut buffer[..length], offset) {
+                Ok(0) => copied.read_error = Some(Errno::NODATA.into()),
+                Ok(count) => {
+                    digest.update(&buffer[..count]);
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => copied.read_error = Some(error),
+            }
+        }
+        self.digest = Some(digest);
+        Ok(())
+    }
+
+    /// The failure of `--reflink=always`.
+    fn unshared(&self, errno: Errno) -> EngineError {
+        let path = [self.place.root, b"/", self.place.name].concat();
+        let path = if self.place.name.starts_with(b"/") { self.place.name } else { &path };
+        let text = [
+            b"rsync: [receiver] --reflink=always: no copy can share the blocks of \"",
+            path,
+            b"\"; that needs one file system that can share blocks, such as Btrfs or XFS, and \
+              --reflink=auto copies elsewhere",
+        ];
+        EngineError::FileIo { text: text.concat().into(), source: errno.into() }
     }
 
     /// Copies a large file with several threads, unless its rate is limited.
@@ -168,7 +225,9 @@ impl Source<'_> {
     ) -> Result<(), EngineError> {
         if self.copier.rate.is_none() && pieces::is_worth_it(self.size) {
             let mut tell = |offset| self.tell(Moment::Running, offset);
-            copied.offset = pieces::copy((source, target), self.size, &self.session.control, &mut tell);
+            let in_kernel = self.reflink() != Reflink::Never;
+            copied.offset =
+                pieces::copy((source, target), (self.size, in_kernel), &self.session.control, &mut tell);
             copied.said = copied.offset;
         }
         self.check()
@@ -181,7 +240,8 @@ impl Source<'_> {
         target: &File,
         copied: &mut Copied,
     ) -> Result<(), EngineError> {
-        while copied.offset < self.size && copied.write_error.is_none() {
+        // The kernel shares blocks where it can.
+        while copied.offset < self.size && copied.write_error.is_none() && self.reflink() != Reflink::Never {
             self.check()?;
             let limit = if self.session.events.wants(Topic::Progress) { BUFFER_SIZE } else { KERNEL_SIZE };
             let length = (self.size - copied.offset).min(self.copier.piece(limit) as u64) as usize;

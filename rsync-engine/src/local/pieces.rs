@@ -34,6 +34,7 @@ struct Copying<'c> {
     source: &'c File,
     target: &'c File,
     size: u64,
+    in_kernel: bool,
     control: &'c LinkControl,
     /// Where the next piece begins that nobody has taken.
     next: AtomicU64,
@@ -44,12 +45,12 @@ struct Copying<'c> {
     stop: AtomicBool,
 }
 
-/// Copies `size` bytes, as far as possible, and answers how many are there without a gap: if they are
+/// Copies `size` bytes, as far as possible, `in_kernel` or through memory, and answers how many are there without a gap: if they are
 /// not all, whoever continues after them meets the reason. `tell` hears now and then how many bytes were
 /// copied.
 pub(super) fn copy(
     (source, target): (&File, &File),
-    size: u64,
+    (size, in_kernel): (u64, bool),
     control: &LinkControl,
     tell: &mut dyn FnMut(u64),
 ) -> u64 {
@@ -57,6 +58,7 @@ pub(super) fn copy(
         source,
         target,
         size,
+        in_kernel,
         control,
         next: AtomicU64::new(0),
         copied: AtomicU64::new(0),
@@ -102,7 +104,11 @@ impl Copying<'_> {
         while at < end && !self.stop.load(Ordering::Relaxed) && !self.control.is_aborted() {
             let (mut from, mut to) = (at, at);
             let length = (end - at) as usize;
-            match copy_file_range(self.source, Some(&mut from), self.target, Some(&mut to), length) {
+            let copied = match self.in_kernel {
+                true => copy_file_range(self.source, Some(&mut from), self.target, Some(&mut to), length),
+                false => Err(Errno::OPNOTSUPP),
+            };
+            match copied {
                 Ok(count) if count > 0 => at += count as u64,
                 Err(Errno::INTR) => {}
                 _ => {
@@ -141,14 +147,16 @@ mod tests {
     #[test]
     fn all_pieces_arrive_at_their_places() {
         let (source, content) = file_of(4 * PIECE as usize + 12_345);
-        let target = tempfile::tempfile().expect("file");
-        let mut told = Vec::new();
         let control = LinkControl::new().expect("control");
         let size = content.len() as u64;
-        let copied = copy((&source, &target), size, &control, &mut |bytes| told.push(bytes));
-        assert_eq!(copied, size);
-        assert!(content_of(&target) == content);
-        assert!(!told.is_empty() && told.is_sorted());
+        for in_kernel in [true, false] {
+            let target = tempfile::tempfile().expect("file");
+            let mut told = Vec::new();
+            let mut tell = |bytes| told.push(bytes);
+            assert_eq!(copy((&source, &target), (size, in_kernel), &control, &mut tell), size);
+            assert!(content_of(&target) == content);
+            assert!(!told.is_empty() && told.is_sorted());
+        }
     }
 
     #[test]
@@ -157,7 +165,7 @@ mod tests {
         let target = tempfile::tempfile().expect("file");
         let control = LinkControl::new().expect("control");
         let claimed = 5 * PIECE;
-        let copied = copy((&source, &target), claimed, &control, &mut |_| {});
+        let copied = copy((&source, &target), (claimed, true), &control, &mut |_| {});
         assert!(copied <= content.len() as u64);
         assert!(content_of(&target) == content[..copied as usize]);
     }
@@ -168,7 +176,7 @@ mod tests {
         let target = tempfile::tempfile().expect("file");
         let control = LinkControl::new().expect("control");
         control.abort();
-        assert_eq!(copy((&source, &target), content.len() as u64, &control, &mut |_| {}), 0);
+        assert_eq!(copy((&source, &target), (content.len() as u64, true), &control, &mut |_| {}), 0);
         assert_eq!(target.metadata().expect("stat").len(), 0);
     }
 }

@@ -125,6 +125,18 @@ pub enum StderrMode {
     Client,
 }
 
+/// Whether the copy of a local file shares its blocks with it (`--reflink`, not in the C rsync).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Reflink {
+    /// Where the file system can; content is copied elsewhere.
+    #[default]
+    Auto,
+    /// Or the copy fails.
+    Always,
+    /// Never, so that every copy has blocks of its own.
+    Never,
+}
+
 /// How standard output is buffered (`--outbuf`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OutputBuffer {

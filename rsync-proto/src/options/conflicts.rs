@@ -4,7 +4,7 @@ use bstr::{BString, ByteSlice};
 
 use super::choice::{
     Append, Batch, ChecksumNames, Compress, DeleteTiming, FilesFrom, FilterArg, Iconv, MissingArgs,
-    OutputBuffer, StderrMode, SuperUser,
+    OutputBuffer, Reflink, StderrMode, SuperUser,
 };
 use super::error::{OptionError, shown};
 use super::model::{DEFAULT_MAX_ALLOC, TransferOptions};
@@ -492,6 +492,10 @@ impl Checks<'_> {
                 return Err(OptionError::syntax("--append cannot be used with --whole-file"));
             }
             options.inplace = true;
+        }
+        let differs = [(options.sparse, "--sparse"), (options.append != Append::Off, "--append")];
+        if let (Reflink::Always, Some((_, other))) = (options.reflink, differs.iter().find(|(on, _)| *on)) {
+            return Err(OptionError::syntax(format!("--reflink=always cannot be used with {other}")));
         }
         options.inplace |= options.write_devices;
         if options.delay_updates && options.partial_dir.is_none() {

@@ -171,6 +171,12 @@ pub(super) const TEXTS: &[(&str, &str)] = &[
     ("sparse", "Makes holes of runs of zeros, so that files with many of them take less room."),
     ("preallocate", "Reserves the room of a file before it is written, so that it is in one piece."),
     (
+        "reflink",
+        "Whether the copy of a local file shares its blocks with it, which takes neither time nor room until one of \
+         them is changed. auto (the default) does so where the file system can, such as Btrfs or XFS, and copies \
+         elsewhere; always ends the run where it cannot; never gives every copy blocks of its own.",
+    ),
+    (
         "dry-run",
         "Changes nothing and shows what would be done. With -i or -v; --itemize-changes tells the most.",
     ),

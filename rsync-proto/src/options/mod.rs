@@ -24,7 +24,7 @@ mod verbosity;
 pub use argv::{Direction, ServerWords, Wire};
 pub use choice::{
     AddressFamily, Append, BasisDirs, BasisKind, Batch, ChecksumNames, Compress, DeleteTiming, FilesFrom,
-    FilterArg, Iconv, MissingArgs, OutputBuffer, RemoveSource, StderrMode, SuperUser,
+    FilterArg, Iconv, MissingArgs, OutputBuffer, Reflink, RemoveSource, StderrMode, SuperUser,
 };
 pub use daemon_line::DaemonLine;
 pub use error::OptionError;

@@ -7,7 +7,7 @@ use bstr::BString;
 
 use super::choice::{
     AddressFamily, Append, BasisDirs, Batch, ChecksumNames, Compress, DeleteTiming, FilesFrom, FilterArg,
-    Iconv, MissingArgs, OutputBuffer, RemoveSource, StderrMode, SuperUser,
+    Iconv, MissingArgs, OutputBuffer, Reflink, RemoveSource, StderrMode, SuperUser,
 };
 use super::verbosity::{DebugLevels, InfoLevels};
 
@@ -174,6 +174,8 @@ pub struct TransferOptions {
     pub sparse: bool,
     /// `--preallocate`.
     pub preallocate: bool,
+    /// Whether copies of local files share their blocks; the default is to do so where possible.
+    pub reflink: Reflink,
     /// Write to devices as if they were files.
     pub write_devices: bool,
     /// Keep partial files.
@@ -383,6 +385,7 @@ impl Default for TransferOptions {
             append: Append::default(),
             sparse: false,
             preallocate: false,
+            reflink: Reflink::default(),
             write_devices: false,
             partial: false,
             partial_dir: None,

@@ -205,6 +205,9 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("no-S", 0, Switch(|s| &mut s.options.sparse, false)).same_as("no-sparse"),
     Row::new("preallocate", 0, Switch(|s| &mut s.options.preallocate, true))
         .help("--preallocate", "allocate files before writing them"),
+    Row::new("reflink", 0, Take(scan::reflink))
+        .ours()
+        .help("--reflink=WHEN", "share blocks in local copies: auto|always|never (ours)"),
     Row::new("dry-run", b'n', Switch(|s| &mut s.options.dry_run, true))
         .refused(Refusal::Exact)
         .help("--dry-run, -n", "change nothing, only show what would happen"),

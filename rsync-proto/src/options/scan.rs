@@ -2,7 +2,7 @@
 
 use bstr::{BString, ByteSlice};
 
-use super::choice::{BasisDirs, BasisKind, FilterArg, StderrMode};
+use super::choice::{BasisDirs, BasisKind, FilterArg, Reflink, StderrMode};
 use super::error::{Halt, OptionError, shown};
 use super::model::TransferOptions;
 use super::value::{SizeRule, parse_minutes};
@@ -237,6 +237,19 @@ pub(super) fn stderr_mode(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
             return Err(OptionError::syntax(text).into());
         }
     }
+    Ok(())
+}
+
+pub(super) fn reflink(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
+    scan.options.reflink = match value {
+        b"auto" => Reflink::Auto,
+        b"always" => Reflink::Always,
+        b"never" => Reflink::Never,
+        _ => {
+            let text = format!("--reflink \"{}\" is not one of auto, always, or never", shown(value));
+            return Err(OptionError::syntax(text).into());
+        }
+    };
     Ok(())
 }
 
