@@ -272,14 +272,16 @@ impl Generator<'_> {
         let wanted = self.wanted(at, stat.as_ref());
         let leader_stat = self.dirs.dir(leader_dir).and_then(|dir| dir.stat(leader_name));
         let same = stat.zip(leader_stat.as_ref().ok()).is_some_and(|(ours, theirs)| ours.same_file(theirs));
-        if same {
-            self.session.say(Message::UpToDate(at.path));
-            self.itemize(at, ItemFlags::LOCAL_CHANGE | ItemFlags::XNAME_FOLLOWS, Some(b""))?;
-            return self.succeed_unsent(at.index);
-        }
         let mut change = ItemFlags::LOCAL_CHANGE | ItemFlags::XNAME_FOLLOWS;
         if !waited || options.dry_run {
             change |= self.extended_flags(at, stat.as_ref(), &wanted);
+        }
+        if same {
+            self.session.say(Message::UpToDate(at.path));
+            // What the leader got this name has too; a dry run shows what it would get.
+            let flags = item_flags(&at.entry, stat.as_ref(), &wanted, change, options);
+            self.itemize(at, flags, Some(b""))?;
+            return self.succeed_unsent(at.index);
         }
         if !options.dry_run {
             if stat.as_ref().is_some_and(Stat::is_dir) && !self.make_room(at)? {
