@@ -9,7 +9,10 @@ use rsync_proto::options::{Info, TransferOptions};
 use rsync_proto::phase::ItemFlags;
 use rsync_proto::session::Negotiated;
 use rsync_proto::text::format::NAME_FORMAT;
-use rsync_proto::text::{Event, EventSink, Item, LineContext, LineFormat, Role, Severity, Stage, Topic, Utc};
+use rsync_proto::text::{
+    Charset, Event, EventSink, Item, LineContext, LineFormat, Role, Severity, Stage, Topic, Utc,
+    escape_message,
+};
 use rsync_proto::wire::{Message, MessageCode};
 
 use crate::Outgoing;
@@ -58,8 +61,11 @@ impl ServerVoice {
         };
         match &self.errors {
             Some(errors) if code != MessageCode::Info => {
+                // It may be somebody's terminal, and nobody knows what it can show.
+                let mut escaped = Vec::with_capacity(text.len());
+                escape_message(text, Charset::Ascii, &mut escaped);
                 // Nobody could be told that standard error cannot be written.
-                let _ = errors.lock().unwrap_or_else(PoisonError::into_inner).write_all(text);
+                let _ = errors.lock().unwrap_or_else(PoisonError::into_inner).write_all(&escaped);
             }
             _ => self.outgoing.push(Message::Text { code, bytes: text.to_vec() }),
         }

@@ -441,7 +441,8 @@ fn buffer_limit(asked: Option<OutputBuffer>) -> usize {
     }
 }
 
-fn charset(eight_bit: bool) -> Charset {
+/// What the terminal can show, as the locale says.
+pub(crate) fn charset(eight_bit: bool) -> Charset {
     if eight_bit {
         return Charset::Raw;
     }

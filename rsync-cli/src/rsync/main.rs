@@ -12,7 +12,7 @@ use rsync_proto::options::{
     self, Command, Environment, LocalClock, OptionError, Rejected, daemon_help, debug_help, help, info_help,
     version, version_json,
 };
-use rsync_proto::text::{Role, exit_line};
+use rsync_proto::text::{Role, escape_message, exit_line};
 
 mod bar;
 mod console;
@@ -86,8 +86,13 @@ fn reject(error: &OptionError, role: Role, json: bool) -> ExitCode {
 
 /// Writes a line to standard error.
 fn say_error(text: &str) {
-    // Nobody could be told that standard error cannot be written.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let mut escaped = Vec::with_capacity(text.len() + 1);
+    for line in text.lines() {
+        escape_message(line.as_bytes(), console::charset(false), &mut escaped);
+        escaped.push(b'\n');
+    }
+    // In one piece: another process may write there too. Nobody could be told that it failed.
+    let _ = std::io::stderr().lock().write_all(&escaped);
 }
 
 /// Writes the last line of a process that fails.

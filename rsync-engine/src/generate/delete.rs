@@ -434,6 +434,11 @@ impl Generator<'_> {
             return self.no_way(at);
         }
         if self.session.options.dry_run {
+            let full = |dir: Dir| dir.names().is_ok_and(|names| !names.is_empty());
+            if stat.is_dir() && !recursive && dir.open_dir(name).is_ok_and(full) {
+                self.session.say(Message::CannotDeleteNonEmpty(at.path));
+                return self.no_way(at);
+            }
             return Ok(true);
         }
         let removed = match self.keep_deleted(&dir, dir_path, name) {

@@ -340,7 +340,7 @@ impl Scan {
             }
             Err(error) => {
                 self.examiner.io_error(IoErrorFlags::GENERAL);
-                let place = self.examiner.place_at(&self.start_dir, &arg.base);
+                let place = self.examiner.place_at(b"", &absolute);
                 self.examiner.fail(Failure::ChangeDir(place), &error);
                 None
             }

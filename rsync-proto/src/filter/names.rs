@@ -126,7 +126,8 @@ pub fn sanitize(path: &[u8], keep_dots: bool) -> Vec<u8> {
     if out.is_empty() {
         out.push(b'.');
     }
-    if path.last() == Some(&b'/') && out != b"." {
+    let ends_in_dot = !keep_dots && path.ends_with(b"/.");
+    if (path.ends_with(b"/") || ends_in_dot) && out != b"." {
         out.push(b'/');
     }
     out

@@ -229,7 +229,7 @@ impl Escape {
             },
             b'f' => match subject {
                 Subject::Item(item) => long_name(&item.entry),
-                Subject::Deletion { name, is_dir } => with_slash(name, is_dir),
+                Subject::Deletion { name, .. } => name.to_vec(),
             },
             b'o' => match (subject, context.role) {
                 (Subject::Deletion { .. }, _) => b"del.".to_vec(),
@@ -285,19 +285,10 @@ fn with_slash(name: &[u8], is_dir: bool) -> Vec<u8> {
     text
 }
 
+/// The directory as it was written, without its `.` components and the leading slash, and the name.
 fn long_name(entry: &EntryFacts<'_>) -> Vec<u8> {
-    let mut text = entry.source_dir.to_vec();
-    if !text.is_empty() && entry.name != b"." {
-        if !text.ends_with(b"/") {
-            text.push(b'/');
-        }
-        text.extend_from_slice(entry.name);
-    } else if text.is_empty() {
-        text.extend_from_slice(entry.name);
-    }
-    let slashes = text.iter().take_while(|&&byte| byte == b'/').count();
-    text.drain(..slashes);
-    text
+    let parts = entry.source_dir.split(|&byte| byte == b'/').filter(|part| !matches!(part, [] | [b'.']));
+    parts.chain([entry.name]).collect::<Vec<_>>().join(&b'/')
 }
 
 fn moved(subject: Subject<'_>, count: impl Fn(&Item<'_>) -> u64) -> u64 {
@@ -401,9 +392,12 @@ mod tests {
         assert_eq!(line("%f", &long), "s/x/a");
         long.entry.source_dir = b"/abs/";
         assert_eq!(line("%f", &long), "abs/a");
+        long.entry.source_dir = b"./s/.//x/.";
+        assert_eq!(line("%f", &long), "s/x/a");
         long.entry.name = b".";
-        long.entry.source_dir = b"s/x";
-        assert_eq!(line("%f", &long), "s/x");
+        assert_eq!(line("%f", &long), "s/x/.");
+        long.entry.source_dir = b"";
+        assert_eq!(line("%f", &long), ".");
     }
 
     #[test]

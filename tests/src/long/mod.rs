@@ -3,78 +3,79 @@
 //! `cargo run -p rsync-e2e --bin long -- --minutes 5 --seed 1` runs it. Each round depends on its seed
 //! only, and a failure prints it.
 
+pub mod case;
 pub mod dice;
 pub mod options;
 pub mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
-use bstr::{BString, ByteSlice};
+use bstr::BString;
 
 use crate::program::Side;
 use crate::proxy::ProxyPlan;
-use crate::pull::{Pull, Pulled, Transport};
-use crate::snapshot::Compare;
+use crate::pull::Pull;
+use crate::snapshot::{Compare, Snapshot};
+use case::{Case, Way};
 use dice::Dice;
 use options::Choice;
 use world::World;
 
 /// Carries out the round of `seed`; answers whether everything was as it should be. Failures are
-/// printed by the panic that found them.
-pub fn round(seed: u64) -> bool {
+/// printed by the panic that found them. With `keep` the trees of the round are written there, before
+/// anybody touches them.
+pub fn round(seed: u64, keep: Option<&Path>) -> bool {
     catch_unwind(AssertUnwindSafe(|| {
         let mut dice = Dice::new(seed);
-        if dice.once_in(3) { interrupted(&mut dice) } else { compared(&mut dice) }
+        if dice.once_in(4) { interrupted(&mut dice) } else { compared(&mut dice, keep) }
     }))
     .is_ok()
-}
-
-/// A source, and a destination that shares a past with it.
-fn worlds(dice: &mut Dice) -> (World, World) {
-    let past = World::random(dice);
-    let source = past.changed(dice);
-    let destination = if dice.once_in(4) { World::default() } else { past.changed(dice) };
-    (source, destination)
 }
 
 fn sides(dice: &mut Dice) -> (Side, Side) {
     *dice.pick(&[(Side::Ours, Side::C), (Side::C, Side::Ours), (Side::Ours, Side::Ours)])
 }
 
-fn compared(dice: &mut Dice) {
-    let (source, destination) = worlds(dice);
-    let choice = Choice::random(dice);
-    let (client, server) = sides(dice);
-    let small = source.size() + destination.size() < 200_000;
-    // Our daemon does not leave its module, whatever is to be copied.
-    let stays =
-        server == Side::C || !choice.words.iter().any(|word| word == "-L" || word == "--copy-unsafe-links");
-    let transport = match dice.below(6) {
-        0..=2 if stays => Transport::Daemon,
-        3 if small => Transport::ChunkedShell(1 + dice.below(40) as usize),
-        _ => Transport::Shell,
-    };
-    let pull = Pull::new(source.tree())
-        .onto(destination.tree())
-        .options(choice.words.iter())
-        .between(client, server)
-        .over(transport);
-    let reference = pull.clone().between(Side::C, Side::C).run();
-    let compare = if reference.outcome.code == 0 { choice.compare } else { without_times(choice.compare) };
-    let pulled = pull.run();
-    assert_eq!(
-        pulled.outcome.code,
-        reference.outcome.code,
-        "exit code of {} (left) and of C (right)\nstderr: {}\nC's stderr: {}",
-        pull.describe(),
-        pulled.outcome.stderr,
-        reference.outcome.stderr
-    );
-    assert_same_trees(&pulled, &reference, compare, &pull);
-    if choice.itemizes && client == Side::Ours {
-        let lines = |pulled: &Pulled| sorted_lines(&pulled.outcome.stdout);
-        assert_eq!(lines(&pulled), lines(&reference), "what {} prints (left), and C", pull.describe());
+fn compared(dice: &mut Dice, keep: Option<&Path>) {
+    let mut case = Case::random(dice);
+    let (mut client, mut server) = sides(dice);
+    if case.way == Way::Local {
+        (client, server) = (Side::Ours, Side::Ours);
     }
+    if case.way == Way::FromDaemon && server == Side::Ours && !stays_inside(&case.choice) {
+        case.way = Way::Pull;
+    }
+    let what = case.describe(client, server);
+    if let Some(place) = keep {
+        case.write(place);
+    }
+    let (reference, ran) = (case.run(Side::C, Side::C), case.run(client, server));
+    assert_eq!(
+        ran.outcome.code, reference.outcome.code,
+        "exit code (left) and of C (right): {what}\nstderr: {}\nC's stderr: {}",
+        ran.outcome.stderr, reference.outcome.stderr
+    );
+    if ran.outcome.code == 23 && case.choice.may_stop_deleting() {
+        // How much is deleted before an error is known depends on how far the sender is ahead.
+        return;
+    }
+    let compare = if ran.outcome.code == 0 { case.choice.compare } else { without_times(case.choice.compare) };
+    let said = format!("stderr: {}\nC's stderr: {}", ran.outcome.stderr, reference.outcome.stderr);
+    assert_same(&ran.destination, &reference.destination, compare, &format!("{what}\n{said}"));
+    assert_same(&ran.kept, &reference.kept, compare, &format!("backups: {what}"));
+    assert_same(&ran.source, &reference.source, without_times(compare), &format!("sources: {what}"));
+    // Both ends of a session that breaks complain, each in its own words.
+    if matches!(ran.outcome.code, 0 | 23..=25) {
+        let old = case.choice.protocol < 29;
+        assert_same_lines("what it prints", &ran.lines(old), &reference.lines(old), &what);
+        assert_same_lines("its errors", &ran.errors(), &reference.errors(), &what);
+    }
+}
+
+/// Our daemon does not leave its module, whatever is to be copied.
+fn stays_inside(choice: &Choice) -> bool {
+    !choice.words.iter().any(|word| ["-L", "-k", "--copy-unsafe-links"].contains(&word.as_str()))
 }
 
 /// Where some file failed, what lies around it may have been touched or not.
@@ -82,21 +83,36 @@ fn without_times(compare: Compare) -> Compare {
     Compare { directory_times: false, ..compare }
 }
 
-fn sorted_lines(bytes: &BString) -> Vec<BString> {
-    let mut lines: Vec<BString> = bytes.lines().map(BString::from).collect();
-    lines.sort();
-    lines
+fn assert_same_lines(kind: &str, ours: &[BString], theirs: &[BString], what: &str) {
+    let only = |these: &[BString], those: &[BString], mark: &str| {
+        let mut rest = those.to_vec();
+        let lines = these.iter().filter(|line| match rest.iter().position(|other| other == *line) {
+            Some(place) => {
+                rest.swap_remove(place);
+                false
+            }
+            None => true,
+        });
+        lines.map(|line| format!("{mark} {line}\n")).collect::<String>()
+    };
+    assert!(
+        ours == theirs,
+        "{kind} (<), and the C rsync (>): {what}\n{}{}",
+        only(ours, theirs, "<"),
+        only(theirs, ours, ">")
+    );
 }
 
 /// A run that is killed or cut off, perhaps twice, and then one that completes the work.
 fn interrupted(dice: &mut Dice) {
-    let (source, destination) = worlds(dice);
+    let past = World::random(dice);
+    let source = past.changed(dice);
+    let destination = if dice.once_in(4) { World::default() } else { past.changed(dice) };
     let choice = Choice::resumable(dice);
     // Names of one file that are updated in place change together, in the order they come.
     let in_place = choice.words.iter().any(|word| word == "--inplace");
     let destination = if in_place { World::default() } else { destination };
-    let (client, server) =
-        *dice.pick(&[(Side::Ours, Side::C), (Side::Ours, Side::Ours), (Side::C, Side::Ours)]);
+    let (client, server) = sides(dice);
     let pull = Pull::new(source.tree())
         .onto(destination.tree())
         .options(choice.words.iter())
@@ -116,23 +132,15 @@ fn interrupted(dice: &mut Dice) {
     }
     let completed = pull.run_in(work);
     completed.outcome.expect_ok();
-    assert_same_trees(&completed, &reference, choice.compare, &pull);
+    assert_same(&completed.destination, &reference.destination, choice.compare, &pull.describe());
 }
 
-/// Fails unless both made the same tree; times of the run itself count as one.
-fn assert_same_trees(pulled: &Pulled, reference: &Pulled, compare: Compare, pull: &Pull) {
-    let age = std::time::Duration::from_secs(600);
-    let recent = std::time::SystemTime::now() - age;
-    let lines = pulled
-        .destination
+/// Fails unless both trees are the same; times of the run itself count as one.
+fn assert_same(ours: &Snapshot, theirs: &Snapshot, compare: Compare, what: &str) {
+    let recent = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
+    let lines = ours
         .clone()
         .without_times_after(recent)
-        .differences(&reference.destination.clone().without_times_after(recent), compare);
-    assert!(
-        lines.is_empty(),
-        "{} (left) and C (right) made different trees:\n{}\nstderr: {}",
-        pull.describe(),
-        lines.join("\n"),
-        pulled.outcome.stderr
-    );
+        .differences(&theirs.clone().without_times_after(recent), compare);
+    assert!(lines.is_empty(), "different trees (left | C on the right): {what}\n{}", lines.join("\n"));
 }

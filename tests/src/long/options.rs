@@ -1,64 +1,99 @@
 //! Random sets of options that make sense together.
 
+use super::case::mentions;
 use super::dice::Dice;
 use crate::snapshot::Compare;
 
 /// Options, and what can be compared after a run with them.
 #[derive(Clone, Debug)]
 pub struct Choice {
-    /// The words.
+    /// The words; `@` stands for the directory of the run.
     pub words: Vec<String>,
     /// Times that a run with them does not set are those of the run.
     pub compare: Compare,
-    /// Items are printed.
-    pub itemizes: bool,
+    /// The protocol.
+    pub protocol: u64,
 }
 
 /// Each of these is added once in so many rounds.
 const EXTRAS: &[(u64, &str)] = &[
+    // What is copied.
     (3, "-H"),
-    (3, "-i"),
-    (4, "-z"),
-    (6, "-c"),
-    (8, "-u"),
-    (8, "-I"),
-    (8, "-W"),
-    (8, "-S"),
     (10, "-x"),
-    (10, "-n"),
     (10, "-m"),
     (10, "-R"),
     (12, "-C"),
-    (10, "-L"),
-    (12, "--safe-links"),
-    (12, "--copy-unsafe-links"),
-    (12, "--size-only"),
-    (12, "--existing"),
-    (12, "--ignore-existing"),
-    (8, "--numeric-ids"),
-    (12, "--max-size=1000"),
-    (12, "--min-size=700"),
-    (12, "--modify-window=1"),
-    (12, "--modify-window=-1"),
-    (12, "--omit-dir-times"),
-    (12, "--chmod=Dg+s,Fo-r,ug+w"),
-    (12, "--block-size=700"),
-    (12, "--block-size=40000"),
+    (16, "--max-size=1000"),
+    (16, "--min-size=700"),
     (8, "--exclude=a*"),
     (8, "--include=sub*/"),
     (12, "--exclude=*/"),
     (12, "--filter=P x~"),
     (12, "--filter=H [a-c]"),
     (12, "--filter=-! */"),
+    (20, "--filter=R a"),
+    (20, "--filter=-p core"),
+    (20, "--filter=-s *.o"),
+    (30, "-F"),
+    (30, "--no-implied-dirs"),
+    (30, "--ignore-missing-args"),
+    (30, "--delete-missing-args"),
+    // Links.
+    (12, "-L"),
+    (12, "--safe-links"),
+    (12, "--copy-unsafe-links"),
+    (16, "-k"),
+    (16, "-K"),
+    (20, "-O"),
+    (20, "-J"),
+    // What needs an update.
+    (6, "-c"),
+    (8, "-u"),
+    (8, "-I"),
+    (12, "--size-only"),
+    (12, "--existing"),
+    (12, "--ignore-existing"),
+    (16, "--modify-window=1"),
+    (16, "--modify-window=-1"),
+    (10, "-n"),
+    // How content travels and lands.
+    (4, "-z"),
+    (8, "-W"),
+    (12, "--no-whole-file"),
+    (8, "-S"),
+    (12, "--block-size=700"),
+    (12, "--block-size=40000"),
+    (12, "-y"),
+    (20, "--preallocate"),
+    (20, "--fsync"),
+    (20, "--temp-dir=@/temporary"),
+    (20, "--remove-source-files"),
+    // Attributes.
+    (8, "--numeric-ids"),
+    (12, "--chmod=Dg+s,Fo-r,ug+w"),
+    (20, "--chmod=F600"),
+    (20, "--chmod=ugo=rwX"),
+    (20, "-E"),
+    (20, "--no-perms"),
+    (20, "--chown=17:18"),
+    (20, "--usermap=0:1234,*:99"),
+    (20, "--groupmap=0-5:77"),
+    (20, "-U"),
+    (30, "--no-devices"),
+    (30, "--no-specials"),
+    // The rest.
     (12, "--no-inc-recursive"),
     (20, "--bwlimit=20000"),
     (12, "--timeout=30"),
     (16, "--ignore-errors"),
     (16, "--force"),
     (16, "--secluded-args"),
+    (30, "--old-args"),
+    (30, "-8"),
+    (30, "--open-noatime"),
 ];
 
-const DELETIONS: [&[&str]; 8] = [
+const DELETIONS: [&[&str]; 9] = [
     &["--delete"],
     &["--delete-before"],
     &["--delete-during"],
@@ -67,9 +102,10 @@ const DELETIONS: [&[&str]; 8] = [
     &["--delete-excluded"],
     &["--delete", "--max-delete=2"],
     &["--delete", "--force"],
+    &["--delete-after", "--max-delete=0"],
 ];
 
-const PLACES: [&[&str]; 8] = [
+const PLACES: [&[&str]; 13] = [
     &["--inplace"],
     &["--partial"],
     &["--partial-dir=.part"],
@@ -78,6 +114,32 @@ const PLACES: [&[&str]; 8] = [
     &["--append-verify"],
     &["-b"],
     &["-b", "--suffix=.old"],
+    &["-b", "--backup-dir=@/kept"],
+    &["-b", "--backup-dir=@/kept", "--suffix=.x", "--delay-updates"],
+    &["--link-dest=../old"],
+    &["--copy-dest=../old"],
+    &["--compare-dest=../old"],
+];
+
+const OUTPUTS: [&[&str]; 12] = [
+    &["-i"],
+    &["-i"],
+    &["-i"],
+    &["-ii"],
+    &["-v"],
+    &["-iv"],
+    &["--stats"],
+    &["-i", "--stats", "-h"],
+    &["--out-format=%i %n%L %l"],
+    &["--out-format=%o %f %n %l", "-v"],
+    &["--info=name2,del,skip,nonreg,symsafe,backup"],
+    &["--info=stats2,name1,copy"],
+];
+
+const FROM_LIST: [&[&str]; 3] = [
+    &["--from0", "--files-from=list"],
+    &["--from0", "--files-from=list", "-r"],
+    &["--from0", "--files-from=list", "--no-relative"],
 ];
 
 const CHECKSUMS: [&str; 6] = ["xxh128", "xxh3", "xxh64", "md5", "md4", "sha1"];
@@ -93,7 +155,8 @@ impl Choice {
         let base = *dice.pick(&["-a", "-a", "-a", "-rlt", "-rt", "-rlptD", "-rlpgo", "-dlt"]);
         add(base);
         for (times, word) in EXTRAS {
-            if dice.once_in(*times) {
+            // Options that hide what others do come too often together otherwise.
+            if dice.once_in(times * 3 / 2) {
                 add(word);
             }
         }
@@ -102,6 +165,12 @@ impl Choice {
         }
         if dice.once_in(3) {
             dice.pick(&PLACES).iter().for_each(|word| add(word));
+        }
+        if dice.once_in(12) {
+            dice.pick(&FROM_LIST).iter().for_each(|word| add(word));
+        }
+        if !dice.once_in(3) {
+            dice.pick(&OUTPUTS).iter().for_each(|word| add(word));
         }
         let protocol = 27 + dice.below(6);
         add(&format!("--protocol={protocol}"));
@@ -115,8 +184,7 @@ impl Choice {
             add(dice.pick::<&str>(&ATTRIBUTES));
         }
         let compare = comparable(&words, base.contains('t') || base == "-a");
-        let itemizes = words.iter().any(|word| word == "-i");
-        Self { words, compare, itemizes }
+        Self { words, compare, protocol }
     }
 
     /// A set whose copies can be interrupted and completed.
@@ -126,18 +194,36 @@ impl Choice {
         let place =
             *dice.pick(&["--partial", "--partial-dir=.part", "--delay-updates", "--inplace", "--whole-file"]);
         words.push(place.to_owned());
-        words.push(format!("--protocol={}", 27 + dice.below(6)));
+        let protocol = 27 + dice.below(6);
+        words.push(format!("--protocol={protocol}"));
         if dice.once_in(3) {
             words.push("-z".to_owned());
         }
-        Self { words, compare: Compare::ALL, itemizes: false }
+        Self { words, compare: Compare::ALL, protocol }
+    }
+
+    /// Whether errors while lists are made stop deletions that are under way.
+    #[must_use]
+    pub fn may_stop_deleting(&self) -> bool {
+        let incremental = self.protocol >= 30 && !self.has("--no-inc-recursive");
+        incremental && self.has("--delete") && !self.has("--ignore-errors")
+    }
+
+    /// Whether a word has this in it.
+    #[must_use]
+    pub fn has(&self, part: &str) -> bool {
+        mentions(&self.words, part)
     }
 }
 
 fn comparable(words: &[String], keeps_times: bool) -> Compare {
-    let untimed = ["--omit-dir-times", "--existing", "-b", "-n", "-u", "--ignore-existing"];
+    let untimed = ["-O", "--existing", "-b", "-n", "-u", "--ignore-existing", "--remove-source-files"];
     let directories = !words.iter().any(|word| untimed.contains(&word.as_str()));
     // The C rsync sets the time of what is in the way of a directory that it leaves alone.
     let files = !words.iter().any(|word| word == "--ignore-existing");
-    Compare { times: keeps_times && files, directory_times: keeps_times && directories, ..Compare::ALL }
+    // Where it sets extended attributes of a directory, it sets the mode too, asked or not.
+    let has = |word: &str| words.iter().any(|other| other == word);
+    let keeps_modes = !has("--no-perms") && ["-a", "-rlptD", "-rlpgo"].contains(&words[0].as_str());
+    let modes = keeps_modes || !(has("-X") || has("-AX"));
+    Compare { times: keeps_times && files, directory_times: keeps_times && directories, modes, ..Compare::ALL }
 }

@@ -94,6 +94,12 @@ impl World {
         self.entries.values().map(size).sum()
     }
 
+    /// The path of one entry; empty if there is none.
+    pub fn some_path(&self, dice: &mut Dice) -> Vec<u8> {
+        let paths: Vec<&Vec<u8>> = self.entries.keys().collect();
+        if paths.is_empty() { Vec::new() } else { (*dice.pick(&paths)).clone() }
+    }
+
     /// What the harness writes.
     #[must_use]
     pub fn tree(&self) -> Tree {

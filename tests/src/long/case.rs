@@ -1,0 +1,270 @@
+//! One transfer in any direction, carried out on equal copies of its trees by whomever one likes.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::process::Command;
+
+use bstr::{BString, ByteSlice};
+
+use super::dice::Dice;
+use super::options::Choice;
+use super::world::World;
+use crate::daemon::{Daemon, url};
+use crate::outcome::{Outcome, run};
+use crate::program::Side;
+use crate::pull::environment;
+use crate::shell;
+use crate::snapshot::Snapshot;
+use crate::work::Work;
+
+/// Where the two ends are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A pull from a daemon.
+    FromDaemon,
+    /// A pull through a remote shell.
+    Pull,
+    /// A push through a remote shell.
+    Push,
+    /// A pull through a shell that hands on so many bytes at a time.
+    ChunkedPull(usize),
+    /// A push through such a shell.
+    ChunkedPush(usize),
+    /// Both ends in one process.
+    Local,
+}
+
+/// What is to be copied, how, and onto what.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The way of the data.
+    pub way: Way,
+    /// Options and what to compare.
+    pub choice: Choice,
+    source: World,
+    destination: World,
+    /// `old`, beside both: what `--link-dest` and its like look at.
+    old: World,
+    /// Names below the source to ask for; all of it if there are none.
+    names: Vec<Vec<u8>>,
+    /// Names in `list`, for `--files-from`.
+    list: Vec<u8>,
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Ran {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The tree that was written.
+    pub destination: Snapshot,
+    /// The tree that was read.
+    pub source: Snapshot,
+    /// Backups beside the destination.
+    pub kept: Snapshot,
+    place: BString,
+}
+
+impl Case {
+    /// A source, and other trees that share a past with it.
+    #[must_use]
+    pub fn random(dice: &mut Dice) -> Self {
+        let past = World::random(dice);
+        let source = past.changed(dice);
+        let destination = if dice.once_in(4) { World::default() } else { past.changed(dice) };
+        let choice = Choice::random(dice);
+        let old = if choice.has("../old") { past.changed(dice) } else { World::default() };
+        let mut list = Vec::new();
+        if choice.has("--files-from") {
+            for _ in 0..dice.below(8) {
+                list.extend(source.some_path(dice));
+                list.extend(*dice.pick(&[&b"\0"[..], b"\0", b"\0", b"/\0", b"/.\0", b"/no such\0"]));
+            }
+        }
+        let named = list.is_empty() && dice.once_in(6);
+        let names = (0..if named { 1 + dice.below(3) } else { 0 })
+            .map(|_| source.some_path(dice))
+            .filter(|name| !name.is_empty() && name.find_byteset(b"*[\\\n").is_none())
+            .collect();
+        let small = source.size() + destination.size() < 200_000;
+        let way = match dice.below(10) {
+            0 | 1 => Way::FromDaemon,
+            2 | 3 => Way::Pull,
+            4 | 5 => Way::Push,
+            6 if small => Way::ChunkedPull(1 + dice.below(40) as usize),
+            7 if small => Way::ChunkedPush(1 + dice.below(40) as usize),
+            // A local copy is no old protocol; the C rsync plays one all the same.
+            _ if choice.protocol < 29 => Way::Push,
+            _ => Way::Local,
+        };
+        Self { way, choice, source, destination, old, names, list }
+    }
+
+    /// The options, for people.
+    #[must_use]
+    pub fn describe(&self, client: Side, server: Side) -> String {
+        let words = self.choice.words.join(" ");
+        let names: Vec<String> = self.names.iter().map(|name| name.as_bstr().to_string()).collect();
+        format!("{client:?} with {server:?}, {:?}: {words} {names:?} list {:?}", self.way, self.list.as_bstr())
+    }
+
+    /// Writes the trees.
+    pub fn write(&self, root: &Path) {
+        self.source.tree().write(&root.join("source"));
+        self.destination.tree().write(&root.join("destination"));
+        self.old.tree().write(&root.join("old"));
+        std::fs::create_dir(root.join("temporary")).unwrap();
+        std::fs::write(root.join("list"), &self.list).unwrap();
+    }
+
+    /// Copies.
+    #[must_use]
+    pub fn run(&self, client: Side, server: Side) -> Ran {
+        let work = Work::new();
+        self.write(work.path());
+        let daemon =
+            (self.way == Way::FromDaemon).then(|| Daemon::serving(server, &work.join("source")));
+        let mut command = self.command(client, server, &work, daemon.as_ref().map_or(0, Daemon::port));
+        let outcome = run(&mut command);
+        Ran {
+            outcome,
+            destination: Snapshot::take(&work.join("destination")),
+            source: Snapshot::take(&work.join("source")),
+            kept: Snapshot::take(&work.join("kept")),
+            place: work.path().as_os_str().as_bytes().into(),
+        }
+    }
+
+    fn command(&self, client: Side, server: Side, work: &Work, port: u16) -> Command {
+        let mut command = Command::new(client.rsync());
+        environment(&mut command);
+        let place = work.path().display().to_string();
+        command
+            .current_dir(work.path())
+            .args(self.choice.words.iter().map(|word| word.replace("=@/", &format!("={place}/"))));
+        let everything = [Vec::new()];
+        let names = if self.names.is_empty() { &everything[..] } else { &self.names };
+        let below = |prefix: String| {
+            names.iter().enumerate().map(move |(index, name)| {
+                // Further names of one host leave it out.
+                let prefix = if index > 0 { prefix.trim_start_matches("host") } else { &prefix };
+                OsString::from_vec([prefix.as_bytes(), name].concat())
+            })
+        };
+        let chunked = |piece| OsString::from(shell::chunked(piece));
+        let shell = match self.way {
+            Way::ChunkedPull(piece) | Way::ChunkedPush(piece) => Some(chunked(piece)),
+            Way::Pull | Way::Push => Some(shell::plain(work).into_os_string()),
+            Way::FromDaemon | Way::Local => None,
+        };
+        if let Some(shell) = shell {
+            command.arg("-e").arg(shell).arg("--rsync-path").arg(server.rsync());
+        }
+        match self.way {
+            Way::FromDaemon => command.args(below(url(port, "m/"))).arg("destination/"),
+            // --relative does not copy the part before the lone dot.
+            Way::Pull | Way::ChunkedPull(_) => {
+                command.args(below(format!("host:{place}/source/./"))).arg("destination/")
+            }
+            Way::Push | Way::ChunkedPush(_) => {
+                command.args(below("source/./".to_owned())).arg(format!("host:{place}/destination/"))
+            }
+            Way::Local => command.args(below("source/./".to_owned())).arg("destination/"),
+        };
+        command
+    }
+}
+
+/// Beginnings of lines that tell of bytes, time or memory, or that no script reads.
+const VARYING: [&str; 13] = [
+    "sent ",
+    "total size is ",
+    "opening connection using: ",
+    "Literal data: ",
+    "Matched data: ",
+    "File list size: ",
+    "File list generation time: ",
+    "File list transfer time: ",
+    "Total bytes sent: ",
+    "Total bytes received: ",
+    "delta-transmission ",
+    "total: matches=",
+    "expand file_list",
+];
+
+impl Ran {
+    /// What it printed, sorted: lines of several processes overtake each other. `old` says that items
+    /// were no part of the protocol.
+    #[must_use]
+    pub fn lines(&self, old: bool) -> Vec<BString> {
+        let mut lines = without_wrong_deletions(self.cleaned(&self.outcome.stdout));
+        if old {
+            // The C rsync's receiver knows a part of the format only, and prints no name.
+            lines.retain(|line| !line.starts_with(b"deleting ") && !line.starts_with(b"*deleting "));
+        }
+        sorted(lines)
+    }
+
+    /// The errors it printed, sorted, without the places in the program.
+    #[must_use]
+    pub fn errors(&self) -> Vec<BString> {
+        let mut lines = sorted(self.cleaned(&self.outcome.stderr));
+        lines.dedup();
+        lines
+    }
+
+    fn cleaned(&self, text: &BString) -> Vec<BString> {
+        let counts = |line: &&[u8]| !VARYING.iter().any(|start| line.starts_with(start.as_bytes()));
+        text.lines()
+            .filter(counts)
+            .map(|line| {
+                let line = line.replace(self.place.as_slice(), b"PLACE");
+                line.find(") at ").map_or(line.clone(), |end| line[..end].to_vec()).into()
+            })
+            .collect()
+    }
+}
+
+/// A directory inside one that goes, kept by something a rule protects: the C rsync says so, tries to
+/// remove it all the same, and says so again; a dry run claims that it is deleted (spec 07 §9.4).
+fn without_wrong_deletions(mut lines: Vec<BString>) -> Vec<BString> {
+    let text = b"cannot delete non-empty directory: ";
+    let kept: Vec<BString> =
+        lines.iter().filter_map(|line| line.strip_prefix(text).map(BString::from)).collect();
+    let is_wrong = |line: &BString| {
+        let path = line.strip_suffix(b"/").unwrap_or_default();
+        kept.iter().any(|kept| path.ends_with(&[b" ".as_slice(), kept].concat()))
+    };
+    lines.retain(|line| !(line.contains_str("delet") && line.ends_with(b"/") && is_wrong(line)));
+    let mut said: Vec<BString> = Vec::new();
+    lines.retain(|line| {
+        let first = !line.starts_with(text) || !said.contains(line);
+        said.push(line.clone());
+        first
+    });
+    lines
+}
+
+fn sorted(mut lines: Vec<BString>) -> Vec<BString> {
+    lines.sort();
+    lines
+}
+
+/// Whether a word of a command line has this in it.
+#[must_use]
+pub fn mentions(words: &[String], part: &str) -> bool {
+    words.iter().any(|word| OsStr::new(word).as_bytes().contains_str(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_that_does_not_happen_does_not_count() {
+        let lines = ["cannot delete non-empty directory: a b/c", "*deleting   a b/c/", "*deleting   c/"];
+        let cleaned = without_wrong_deletions(lines.iter().map(|&line| line.into()).collect());
+        assert_eq!(cleaned, ["cannot delete non-empty directory: a b/c", "*deleting   c/"]);
+    }
+}
