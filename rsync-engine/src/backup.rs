@@ -222,19 +222,28 @@ impl<'a> Backups<'a> {
         if self.may_chown {
             to.chown(Some(stat.uid), Some(stat.gid))?;
         }
-        let options = &self.session.options;
-        if let Some(from) = from.map(Pinned::of).filter(|_| options.acls || options.xattrs > 0 || self.fake) {
-            for name in from.xattr_names()? {
-                let is_acl = name == ACCESS_ACL || name == DEFAULT_ACL;
-                let told = self.fake && fake_super::is_internal(&name);
-                let wanted = told || if is_acl { options.acls } else { options.xattrs > 0 };
-                if let Some(value) = from.xattr(&name)?.filter(|_| wanted) {
-                    to.set_xattr(&name, &value)?;
-                }
-            }
+        if let Some(from) = from {
+            self.copy_extended(&Pinned::of(from), to)?;
         }
         to.set_times(Some(stat.mtime), Some(stat.atime))?;
         to.chmod(stat.mode)
+    }
+
+    /// Copies ACLs and extended attributes as far as they are preserved, and what stands in for owners.
+    fn copy_extended(&self, from: &Pinned<'_>, to: &Pinned<'_>) -> io::Result<()> {
+        let options = &self.session.options;
+        if !options.acls && options.xattrs == 0 && !self.fake {
+            return Ok(());
+        }
+        for name in from.xattr_names()? {
+            let is_acl = name == ACCESS_ACL || name == DEFAULT_ACL;
+            let told = self.fake && fake_super::is_internal(&name);
+            let wanted = told || if is_acl { options.acls } else { options.xattrs > 0 };
+            if let Some(value) = from.xattr(&name)?.filter(|_| wanted) {
+                to.set_xattr(&name, &value)?;
+            }
+        }
+        Ok(())
     }
 
     /// Works in the directory that backups of `dir_path` go to.
@@ -282,11 +291,7 @@ impl<'a> Backups<'a> {
                         made.chown(Some(model.uid), Some(model.gid))?;
                     }
                     made.chmod(model.mode)?;
-                    if let Some(told) =
-                        models.dir(above)?.xattr(name, fake_super::STAT)?.filter(|_| self.fake)
-                    {
-                        made.set_xattr(fake_super::STAT, &told)?;
-                    }
+                    self.copy_extended(&models.dir(above)?.pin(name)?, &made)?;
                 }
             }
             start = end + 1;

@@ -72,10 +72,10 @@ impl Generator<'_> {
         }
         let changed = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
         let flags = match &alternate {
-            Some(candidate) if candidate.level == Level::Exists => {
-                self.flags_against(&at, candidate, &wanted, changed)
+            Some(candidate) if candidate.level == Level::Identical => {
+                self.flags_against(&at, candidate, &wanted, ItemFlags::LOCAL_CHANGE)
             }
-            Some(candidate) => self.flags_against(&at, candidate, &wanted, ItemFlags::LOCAL_CHANGE),
+            Some(candidate) => self.flags_against(&at, candidate, &wanted, changed),
             None => {
                 item_flags(&at.entry, same_class.as_ref(), &wanted, changed, options)
                     | self.extended_flags(&at, same_class.as_ref(), &wanted)

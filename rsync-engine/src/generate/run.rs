@@ -181,7 +181,6 @@ impl<'a> Generator<'a> {
             self.release_lists()?;
         }
         self.finish_phases()?;
-        self.end_deletions();
         Ok(Ended::Complete)
     }
 
@@ -330,14 +329,15 @@ impl<'a> Generator<'a> {
             late_deletion,
             sends_delete_stats: self.session.options.deletes() || self.session.options.force,
         };
-        let mut touched_up = false;
+        let mut settled = false;
         for step in generator_script(&self.session.negotiated, options) {
             match step {
                 Step::ListDones => self.end_lists()?,
                 Step::Done => {
-                    if !touched_up && self.is_last_chance(late_deletion) {
-                        touched_up = true;
+                    if !settled && self.is_last_chance(late_deletion) {
+                        settled = true;
                         self.touch_up_rest();
+                        self.end_deletions();
                     }
                     self.send_done()?;
                 }
@@ -350,8 +350,9 @@ impl<'a> Generator<'a> {
                 }
             }
         }
-        if !touched_up {
+        if !settled {
             self.touch_up_rest();
+            self.end_deletions();
         }
         self.peer.flush()
     }

@@ -94,8 +94,8 @@ impl Case {
             4 | 5 => Way::Push,
             6 if small => Way::ChunkedPull(1 + dice.below(40) as usize),
             7 if small => Way::ChunkedPush(1 + dice.below(40) as usize),
-            // A local copy is no old protocol; the C rsync plays one all the same.
-            _ if choice.protocol < 29 => Way::Push,
+            // A local copy has no protocol; that of C has the limits of one all the same.
+            _ if choice.protocol < 30 => Way::Push,
             _ => Way::Local,
         };
         Self { way, choice, source, destination, old, names, list }
@@ -195,10 +195,12 @@ const VARYING: [&str; 13] = [
 
 impl Ran {
     /// What it printed, sorted: lines of several processes overtake each other. `old` says that items
-    /// were no part of the protocol.
+    /// were no part of the protocol, `listed` that names were given with `--files-from`.
     #[must_use]
-    pub fn lines(&self, old: bool) -> Vec<BString> {
+    pub fn lines(&self, old: bool, listed: bool) -> Vec<BString> {
         let mut lines = without_wrong_deletions(self.cleaned(&self.outcome.stdout));
+        // Without incremental recursion the C rsync counts what is listed twice.
+        lines.retain(|line| !(listed && line.starts_with(b"Number of files: ")));
         if old {
             // The C rsync's receiver knows a part of the format only, and prints no name.
             lines.retain(|line| !line.starts_with(b"deleting ") && !line.starts_with(b"*deleting "));

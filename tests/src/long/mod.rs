@@ -17,7 +17,7 @@ use crate::program::Side;
 use crate::proxy::ProxyPlan;
 use crate::pull::Pull;
 use crate::snapshot::{Compare, Snapshot};
-use case::{Case, Way};
+use case::{Case, Ran, Way};
 use dice::Dice;
 use options::Choice;
 use world::World;
@@ -67,8 +67,9 @@ fn compared(dice: &mut Dice, keep: Option<&Path>) {
     assert_same(&ran.source, &reference.source, without_times(compare), &format!("sources: {what}"));
     // Both ends of a session that breaks complain, each in its own words.
     if matches!(ran.outcome.code, 0 | 23..=25) {
-        let old = case.choice.protocol < 29;
-        assert_same_lines("what it prints", &ran.lines(old), &reference.lines(old), &what);
+        let (old, listed) = (case.choice.protocol < 29, case.choice.has("--files-from"));
+        let lines = |ran: &Ran| ran.lines(old, listed);
+        assert_same_lines("what it prints", &lines(&ran), &lines(&reference), &what);
         assert_same_lines("its errors", &ran.errors(), &reference.errors(), &what);
     }
 }

@@ -78,7 +78,6 @@ const EXTRAS: &[(u64, &str)] = &[
     (20, "--chown=17:18"),
     (20, "--usermap=0:1234,*:99"),
     (20, "--groupmap=0-5:77"),
-    (20, "-U"),
     (30, "--no-devices"),
     (30, "--no-specials"),
     // The rest.
@@ -168,11 +167,15 @@ impl Choice {
         }
         if dice.once_in(12) {
             dice.pick(&FROM_LIST).iter().for_each(|word| add(word));
-        }
-        if !dice.once_in(3) {
+            add("-i");
+        } else if !dice.once_in(3) {
             dice.pick(&OUTPUTS).iter().for_each(|word| add(word));
         }
         let protocol = 27 + dice.below(6);
+        if protocol >= 30 && dice.once_in(20) {
+            // The C rsync cannot read what it writes with -U at older ones.
+            add("-U");
+        }
         add(&format!("--protocol={protocol}"));
         if protocol >= 30 && dice.once_in(5) {
             add(&format!("--checksum-choice={}", dice.pick(&CHECKSUMS)));
