@@ -73,6 +73,7 @@ impl Generator<'_> {
         let changed = ItemFlags::LOCAL_CHANGE | ItemFlags::REPORT_CHANGE;
         let flags = match &alternate {
             Some(candidate) if candidate.level == Level::Identical => {
+                self.session.say(Message::UpToDate(at.path));
                 self.flags_against(&at, candidate, &wanted, ItemFlags::LOCAL_CHANGE)
             }
             Some(candidate) => self.flags_against(&at, candidate, &wanted, changed),

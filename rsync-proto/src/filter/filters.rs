@@ -17,6 +17,8 @@ pub struct Filters {
     had_dir_merge: bool,
     pub(super) nul: bool,
     pub(super) delete_excluded: bool,
+    /// The `-C` list does not protect with `--delete-excluded`: a sending client keeps it to itself.
+    cvs_only_hides: bool,
     pub(super) daemon: bool,
 }
 
@@ -157,6 +159,7 @@ impl Filters {
         cvs: RuleList,
     ) {
         self.cvs = cvs;
+        self.cvs_only_hides = client_is_sender;
         if let Some(dir) = options.partial_dir.as_ref().filter(|dir| !dir.starts_with(b"/")) {
             let perishable = !client_is_sender || negotiated.has_perishable_filters();
             self.add_partial_dir(dir, perishable);
@@ -278,7 +281,9 @@ impl Filters {
         side: Side,
         deleting: bool,
     ) -> Query<'a> {
-        Query { subject, side, dirs, cvs: &self.cvs, deleting, unsided_hide: self.delete_excluded }
+        let unsided_hide = self.delete_excluded;
+        let cvs_hides = unsided_hide && self.cvs_only_hides;
+        Query { subject, side, dirs, cvs: &self.cvs, deleting, unsided_hide, cvs_hides }
     }
 
     /// Adds a rule this library wrote itself, which names no file to read now.

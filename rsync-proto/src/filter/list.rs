@@ -153,6 +153,8 @@ pub(super) struct Query<'a> {
     pub(super) deleting: bool,
     /// `--delete-excluded`: rules that name no side are the sender's.
     pub(super) unsided_hide: bool,
+    /// The same for the rules of the cvs list.
+    pub(super) cvs_hides: bool,
 }
 
 /// An ordered list of rules.
@@ -227,9 +229,9 @@ fn decide<'a>(rule: &'a Rule, query: &Query<'a>) -> Option<Decision<'a>> {
             rule.matches(query).then_some(Decision { verdict, rule, per_dir: None, cvs: false })
         }
         RuleKind::DirMerge(number) => query.dirs.check(number, query),
-        // The cvs list protects even with --delete-excluded.
+        // The cvs list of a client that receives protects even with --delete-excluded.
         RuleKind::Cvs => {
-            let query = Query { unsided_hide: false, ..*query };
+            let query = Query { unsided_hide: query.cvs_hides, ..*query };
             query.cvs.check(&query).map(|decision| Decision { cvs: true, ..decision })
         }
     }
@@ -271,7 +273,15 @@ mod tests {
 
     fn query<'a>(name: &'a [u8], is_dir: bool, dirs: &'a DirRules, cvs: &'a RuleList) -> Query<'a> {
         let subject = Subject::entry(name, is_dir);
-        Query { subject, side: Side::Sender, dirs, cvs, deleting: false, unsided_hide: false }
+        Query {
+            subject,
+            side: Side::Sender,
+            dirs,
+            cvs,
+            deleting: false,
+            unsided_hide: false,
+            cvs_hides: false,
+        }
     }
 
     #[test]

@@ -35,6 +35,14 @@ pub enum Way {
     Local,
 }
 
+impl Way {
+    /// Whether the client receives from a server.
+    #[must_use]
+    pub fn is_pull(self) -> bool {
+        matches!(self, Self::FromDaemon | Self::Pull | Self::ChunkedPull(_))
+    }
+}
+
 /// What is to be copied, how, and onto what.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -106,7 +114,11 @@ impl Case {
     pub fn describe(&self, client: Side, server: Side) -> String {
         let words = self.choice.words.join(" ");
         let names: Vec<String> = self.names.iter().map(|name| name.as_bstr().to_string()).collect();
-        format!("{client:?} with {server:?}, {:?}: {words} {names:?} list {:?}", self.way, self.list.as_bstr())
+        format!(
+            "{client:?} with {server:?}, {:?}: {words} {names:?} list {:?}",
+            self.way,
+            self.list.as_bstr()
+        )
     }
 
     /// Writes the trees.
@@ -123,8 +135,7 @@ impl Case {
     pub fn run(&self, client: Side, server: Side) -> Ran {
         let work = Work::new();
         self.write(work.path());
-        let daemon =
-            (self.way == Way::FromDaemon).then(|| Daemon::serving(server, &work.join("source")));
+        let daemon = (self.way == Way::FromDaemon).then(|| Daemon::serving(server, &work.join("source")));
         let mut command = self.command(client, server, &work, daemon.as_ref().map_or(0, Daemon::port));
         let outcome = run(&mut command);
         Ran {

@@ -11,7 +11,7 @@ pub mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
 
 use crate::program::Side;
 use crate::proxy::ProxyPlan;
@@ -60,13 +60,22 @@ fn compared(dice: &mut Dice, keep: Option<&Path>) {
         // How much is deleted before an error is known depends on how far the sender is ahead.
         return;
     }
-    let compare = if ran.outcome.code == 0 { case.choice.compare } else { without_times(case.choice.compare) };
+    if reference.outcome.stderr.contains_str("a symlink owned by an untrusted user") {
+        // The C rsync of Debian distrusts links in source arguments too (spec 10 §2.2).
+        return;
+    }
+    let compare =
+        if ran.outcome.code == 0 { case.choice.compare } else { without_times(case.choice.compare) };
     let said = format!("stderr: {}\nC's stderr: {}", ran.outcome.stderr, reference.outcome.stderr);
     assert_same(&ran.destination, &reference.destination, compare, &format!("{what}\n{said}"));
     assert_same(&ran.kept, &reference.kept, compare, &format!("backups: {what}"));
     assert_same(&ran.source, &reference.source, without_times(compare), &format!("sources: {what}"));
     // Both ends of a session that breaks complain, each in its own words.
     if matches!(ran.outcome.code, 0 | 23..=25) {
+        // Below protocol 29 the server of a push prints what it knows, without the client's format.
+        if case.choice.protocol < 29 && !(case.choice.plainly_itemizes() && case.way.is_pull()) {
+            return;
+        }
         let (old, listed) = (case.choice.protocol < 29, case.choice.has("--files-from"));
         let lines = |ran: &Ran| ran.lines(old, listed);
         assert_same_lines("what it prints", &lines(&ran), &lines(&reference), &what);

@@ -212,6 +212,14 @@ impl Choice {
         incremental && self.has("--delete") && !self.has("--ignore-errors")
     }
 
+    /// Whether the lines are those of `-i`.
+    #[must_use]
+    pub fn plainly_itemizes(&self) -> bool {
+        let other =
+            |word: &String| word.starts_with("--info") || word.starts_with("--out-format") || word == "-v";
+        self.words.iter().any(|word| word == "-i") && !self.words.iter().any(other)
+    }
+
     /// Whether a word has this in it.
     #[must_use]
     pub fn has(&self, part: &str) -> bool {
@@ -228,5 +236,10 @@ fn comparable(words: &[String], keeps_times: bool) -> Compare {
     let has = |word: &str| words.iter().any(|other| other == word);
     let keeps_modes = !has("--no-perms") && ["-a", "-rlptD", "-rlpgo"].contains(&words[0].as_str());
     let modes = keeps_modes || !(has("-X") || has("-AX"));
-    Compare { times: keeps_times && files, directory_times: keeps_times && directories, modes, ..Compare::ALL }
+    Compare {
+        times: keeps_times && files,
+        directory_times: keeps_times && directories,
+        modes,
+        ..Compare::ALL
+    }
 }
