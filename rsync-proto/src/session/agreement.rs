@@ -79,7 +79,6 @@ impl Terms {
     pub(super) fn new(
         end: End,
         options: &TransferOptions,
-        receiving: bool,
         variables: &AlgorithmVariables,
     ) -> Result<Self, SetupError> {
         let is_server = end == End::Server;
@@ -95,7 +94,7 @@ impl Terms {
             compress_level: options.compress_level,
             crtimes: options.crtimes,
             writes_batch: options.writes_batch() && !is_server,
-            demands: demands(options, receiving),
+            demands: demands(options),
         };
         if is_server {
             // That a digest is missing a server says when the client can read it.
@@ -316,7 +315,7 @@ fn explicit_compression(choice: Compress) -> Option<CompressionKind> {
     }
 }
 
-fn demands(options: &TransferOptions, receiving: bool) -> Vec<(String, u8)> {
+fn demands(options: &TransferOptions) -> Vec<(String, u8)> {
     let mut demands = Vec::new();
     let mut demand = |given: bool, text: &str, needed| {
         if given {
@@ -325,7 +324,7 @@ fn demands(options: &TransferOptions, receiving: bool) -> Vec<(String, u8)> {
     };
     demand(options.acls, "--acls", 30);
     demand(options.xattrs > 0, "--xattrs", 30);
-    demand(options.fuzzy > 0 && receiving, "--fuzzy", 29);
+    demand(options.fuzzy > 0, "--fuzzy", 29);
     if let Some(basis) = &options.basis_dirs {
         let name = match basis.kind {
             BasisKind::Compare => "--compare-dest",

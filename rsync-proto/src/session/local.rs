@@ -17,7 +17,7 @@ pub fn agree_locally(
     options: &TransferOptions,
     variables: &AlgorithmVariables,
 ) -> Result<Negotiated, SetupError> {
-    let mut terms = Terms::new(End::Client, options, true, variables)?;
+    let mut terms = Terms::new(End::Client, options, variables)?;
     let own = options.protocol.unwrap_or(i32::from(NEWEST_PROTOCOL));
     let newest = i32::from(NEWEST_PROTOCOL);
     let protocol = terms.protocol(own, newest, own.min(newest))?;

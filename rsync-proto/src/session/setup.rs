@@ -62,7 +62,7 @@ impl ClientSetup {
         variables: &AlgorithmVariables,
     ) -> Result<Self, SetupError> {
         Ok(Self {
-            terms: Terms::new(End::Client, options, receiving, variables)?,
+            terms: Terms::new(End::Client, options, variables)?,
             entry,
             own: options.protocol.unwrap_or(i32::from(NEWEST_PROTOCOL)),
             offers_recursion: options.allows_incremental_recursion(receiving),
@@ -166,7 +166,7 @@ impl ServerSetup {
         let mut negotiated = Negotiated::new(NEWEST_PROTOCOL, CompatFlags::default());
         negotiated.seed = if options.checksum_seed == 0 { random } else { options.checksum_seed };
         Ok(Self {
-            terms: Terms::new(End::Server, options, receiving, variables)?,
+            terms: Terms::new(End::Server, options, variables)?,
             entry,
             own: i32::from(capabilities.server_protocol(NEWEST_PROTOCOL)),
             capabilities,

@@ -52,7 +52,9 @@ fn main() -> ExitCode {
         eprintln!("usage: long [--minutes N] [--rounds N] [--seed N] [--seeds FILE] [--keep DIRECTORY]");
         return ExitCode::from(2);
     };
-    let end = Instant::now() + Duration::from_secs(order.minutes * 60);
+    // Kept seeds are all run, however long that takes.
+    let minutes = if order.seeds.is_some() { 24 * 60 } else { order.minutes };
+    let end = Instant::now() + Duration::from_secs(minutes * 60);
     let (mut done, mut failed) = (0, Vec::new());
     let all: Box<dyn Iterator<Item = u64>> = match order.seeds {
         Some(seeds) => Box::new(seeds.into_iter()),

@@ -222,7 +222,9 @@ impl Ran {
     /// The errors it printed, sorted, without the places in the program.
     #[must_use]
     pub fn errors(&self) -> Vec<BString> {
-        let mut lines = sorted(self.cleaned(&self.outcome.stderr));
+        // A process that knows no locale escapes what another one need not.
+        let shown = self.outcome.stderr.replace(br"\#303\#251", "\u{e9}").into();
+        let mut lines = sorted(self.cleaned(&shown));
         lines.dedup();
         lines
     }

@@ -165,6 +165,10 @@ impl Choice {
         if dice.once_in(3) {
             dice.pick(&PLACES).iter().for_each(|word| add(word));
         }
+        // The C rsync takes a fuzzy basis that is longer for a file that needs no appending.
+        let appends = words.iter().any(|word| word.starts_with("--append"));
+        words.retain(|word| !(appends && word == "-y"));
+        let mut add = |word: &str| words.push(word.to_owned());
         if dice.once_in(12) {
             dice.pick(&FROM_LIST).iter().for_each(|word| add(word));
             add("-i");
