@@ -290,7 +290,7 @@ impl BatchHead {
         options: &TransferOptions,
         variables: &AlgorithmVariables,
     ) -> Result<Negotiated, BatchError> {
-        let mut terms = Terms::new(End::Client, options, true, variables)?;
+        let mut terms = Terms::new(End::Client, options, variables)?;
         let protocol = terms.protocol(self.protocol, self.protocol, self.protocol)?;
         let mut negotiated = Negotiated::new(protocol, self.compat);
         if negotiated.incremental_recursion() && !options.allows_incremental_recursion(true) {
