@@ -1,6 +1,8 @@
 //! The `rsyncd` command: serves modules, read-only.
 
 use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,8 +11,12 @@ use bstr::BString;
 use clap::Parser;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rsync_daemon::{Config, Daemon, DaemonError, LogTarget, Protections, rsyncd_conf_manual, run_worker};
+use listenfd::ListenFd;
+use rsync_daemon::{
+    Config, Daemon, DaemonError, Entrance, LogTarget, Protections, rsyncd_conf_manual, run_worker,
+};
 use rsync_proto::text::Zone;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Serves modules to rsync clients, read-only.
@@ -87,7 +93,9 @@ fn main() -> ExitCode {
     if arguments.check_config {
         return check(&arguments);
     }
-    if !arguments.no_detach && !arguments.detached {
+    // Who was handed sockets is looked after by somebody else.
+    let has_sockets = accepted_client().is_some() || std::env::var_os("LISTEN_FDS").is_some();
+    if !arguments.no_detach && !arguments.detached && !has_sockets {
         return detach();
     }
     if arguments.detached {
@@ -160,6 +168,7 @@ fn detach() -> ExitCode {
 }
 
 fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
+    let is_foreground = arguments.no_detach;
     let mut builder = Daemon::from_file(arguments.config)
         .overrides(arguments.dparam.into_iter().map(BString::from))
         .zone(local_zone())
@@ -170,34 +179,97 @@ fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
     if let Some(port) = arguments.port {
         builder = builder.port(port);
     }
-    match arguments.log_file {
-        Some(path) => builder = builder.log(LogTarget::File(path)),
-        None if arguments.no_detach => {
-            builder = builder.default_log(LogTarget::Writer(Arc::new(Mutex::new(std::io::stderr()))));
-        }
-        None => {}
+    if let Some(path) = arguments.log_file {
+        builder = builder.log(LogTarget::File(path));
+    } else if is_foreground {
+        builder = builder.default_log(LogTarget::Writer(Arc::new(Mutex::new(std::io::stderr()))));
+    }
+    let client = accepted_client();
+    for (listener, is_secure) in activated_listeners()? {
+        builder = builder.listener(listener, is_secure);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let daemon = builder.bind()?;
-        let (mut terminate, mut interrupt, mut hangup) = (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::hangup())?,
-        );
-        let mut code = ExitCode::SUCCESS;
-        daemon
-            .run(async {
-                let interrupted = tokio::select! {
-                    _ = terminate.recv() => false,
-                    _ = interrupt.recv() => true,
-                    _ = hangup.recv() => true,
-                };
-                if interrupted {
-                    code = ExitCode::from(20);
-                }
-            })
-            .await;
-        Ok(code)
+        match client {
+            Some(client) => serve_one(builder.without_listeners().bind()?, client).await,
+            None => serve_all(builder.bind()?).await,
+        }
     })
+}
+
+/// Serves everybody until a signal says to stop.
+async fn serve_all(daemon: Daemon) -> Result<ExitCode, DaemonError> {
+    let (mut terminate, mut interrupt, mut hangup) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    let entrance = daemon.entrance();
+    let mut code = ExitCode::SUCCESS;
+    tell_manager(&[NotifyState::Ready]);
+    daemon
+        .run(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => {
+                        code = ExitCode::from(20);
+                        break;
+                    }
+                    _ = hangup.recv() => reload(&entrance),
+                }
+            }
+            tell_manager(&[NotifyState::Stopping]);
+        })
+        .await;
+    Ok(code)
+}
+
+fn reload(entrance: &Entrance) {
+    // Without the time, the manager only does not know how long it took.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell_manager(&[NotifyState::Reloading, now]),
+        Err(_) => tell_manager(&[NotifyState::Reloading]),
+    }
+    entrance.reload();
+    tell_manager(&[NotifyState::Ready]);
+}
+
+/// Tells the service manager, if there is one that listens.
+fn tell_manager(states: &[NotifyState<'_>]) {
+    // One that does not hear us will ask the system.
+    let _ = sd_notify::notify(states);
+}
+
+/// The client at standard input, where inetd puts it.
+fn accepted_client() -> Option<TcpStream> {
+    let input = std::io::stdin();
+    rustix::net::sockopt::socket_type(&input).ok()?;
+    if rustix::net::sockopt::socket_acceptconn(&input).unwrap_or(false) {
+        return None;
+    }
+    input.as_fd().try_clone_to_owned().ok().map(TcpStream::from)
+}
+
+/// Serves the client that somebody else accepted, and ends.
+async fn serve_one(daemon: Daemon, client: TcpStream) -> Result<ExitCode, DaemonError> {
+    let entrance = daemon.entrance();
+    daemon
+        .run(async {
+            // A socket that cannot be used has no client any more.
+            let _ = entrance.admit_socket(client, false).await;
+            entrance.sessions_ended().await;
+        })
+        .await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The sockets that a service manager listens at for us; those that it calls `tls` are for TLS.
+fn activated_listeners() -> std::io::Result<Vec<(TcpListener, bool)>> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut given = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..given.len() {
+        let is_secure = names.next() == Some("tls");
+        listeners.extend(given.take_tcp_listener(index)?.map(|listener| (listener, is_secure)));
+    }
+    Ok(listeners)
 }

@@ -13,8 +13,9 @@ use rsync_proto::text::{Utc, Zone};
 use crate::config::{Config, ConfigError, GlobalSettings, Module};
 use crate::daemon::{Daemon, DaemonError, Door, Shared};
 use crate::host::{Caller, Host};
+use crate::http;
 use crate::listen::{ListenAddress, bind};
-use crate::log::{Log, LogTarget};
+use crate::log::{Log, LogTarget, Style};
 use crate::pid_file::PidFile;
 use crate::worker::WorkerCommand;
 
@@ -210,22 +211,26 @@ impl DaemonBuilder {
             facility: config.defaults.syslog_facility.clone(),
             tag: config.defaults.syslog_tag.clone(),
         });
-        let log = Log::new(target, self.zone.0)?;
+        let log = Log::new(target, self.zone.0, Style::named(config.globals.log_style.as_ref())?)?;
         for note in &config.notes {
             log.warning(&note.text);
         }
         let opened = open(self.doors, self.addresses, self.port, &config.globals, &log);
-        let (doors, pid_file) = opened.inspect_err(|error| {
+        let Opened { doors, metrics, pid_file } = opened.inspect_err(|error| {
             log.warning(error.to_string());
             log.flush();
         })?;
         let workers = self.worker.map(|command| (command, self.worker_idle));
         let shared = Shared::new(self.source, config, log, keeps_log, workers, self.host);
-        Ok(Daemon::new(shared, doors, pid_file, self.grace))
+        Ok(Daemon::new(shared, doors, metrics, pid_file, self.grace))
     }
 }
 
-type Opened = (Vec<Door>, Option<PidFile>);
+struct Opened {
+    doors: Vec<Door>,
+    metrics: Option<tokio::net::TcpListener>,
+    pid_file: Option<PidFile>,
+}
 
 fn open(
     given: Option<Vec<(TcpListener, bool)>>,
@@ -240,11 +245,16 @@ fn open(
     };
     let doors = sockets.into_iter().map(|(socket, is_secure)| Door::new(socket, is_secure));
     let doors = doors.collect::<Result<Vec<_>, _>>()?;
-    let pid_file = match &globals.pid_file {
-        Some(path) => Some(PidFile::create(PathBuf::from(path.to_string()).as_path())?),
-        None => None,
+    let metrics = match &globals.metrics_address {
+        Some(address) if !doors.is_empty() => Some(http::bind(http::address(&address.to_string())?)?),
+        _ => None,
     };
-    Ok((doors, pid_file))
+    let pid_file = match &globals.pid_file {
+        // Who serves a connection that somebody else accepted is not the daemon.
+        Some(path) if !doors.is_empty() => Some(PidFile::create(PathBuf::from(path.to_string()).as_path())?),
+        _ => None,
+    };
+    Ok(Opened { doors, metrics, pid_file })
 }
 
 fn listen(

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +17,11 @@ use tokio_rustls::TlsAcceptor;
 use crate::builder::{DaemonBuilder, Source};
 use crate::config::{Config, ConfigError, Finding};
 use crate::host::Host;
+use crate::http::{self, MetricsError};
 use crate::listen::ListenError;
-use crate::log::Log;
+use crate::log::{Log, StyleError, now};
+use crate::metered::Meters;
+use crate::metrics::{Health, Metrics, Outcome};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::session::{ReadySession, Served, link};
 use crate::stream::{ClientStream, Duplex};
@@ -48,6 +52,12 @@ pub enum DaemonError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Metrics cannot be had.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The log cannot look like that.
+    #[error(transparent)]
+    LogStyle(#[from] StyleError),
     /// The pid file is in use, or cannot be written.
     #[error(transparent)]
     PidFile(#[from] PidFileError),
@@ -76,6 +86,7 @@ impl Door {
 pub struct Daemon {
     shared: Arc<Shared>,
     doors: Vec<Door>,
+    metrics: Option<TcpListener>,
     pid_file: Option<PidFile>,
     grace: Duration,
 }
@@ -112,8 +123,14 @@ impl Daemon {
         Self::from_config(Config::default())
     }
 
-    pub(crate) fn new(shared: Shared, doors: Vec<Door>, pid_file: Option<PidFile>, grace: Duration) -> Self {
-        Self { shared: Arc::new(shared), doors, pid_file, grace }
+    pub(crate) fn new(
+        shared: Shared,
+        doors: Vec<Door>,
+        metrics: Option<TcpListener>,
+        pid_file: Option<PidFile>,
+        grace: Duration,
+    ) -> Self {
+        Self { shared: Arc::new(shared), doors, metrics, pid_file, grace }
     }
 
     /// Where it listens: without TLS first.
@@ -131,22 +148,27 @@ impl Daemon {
     /// Serves until `stop` is ready. Then nobody is let in any more, sessions may end in peace for the
     /// time of grace, and the rest is cut.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { shared, doors, pid_file, grace } = self;
-        let port = doors.first().and_then(|door| door.listener.local_addr().ok()).map_or(0, |a| a.port());
-        shared.log.info(format!("rsyncd version 3.5.0 starting, listening on port {port}"));
-        for door in doors.iter().filter(|door| door.is_secure) {
-            let port = door.listener.local_addr().map_or(0, |address| address.port());
-            shared.log.info(format!("listening for TLS on port {port}"));
+        let Self { shared, doors, metrics, pid_file, grace } = self;
+        let listens = !doors.is_empty();
+        if listens {
+            shared.announce(&doors);
         }
-        shared.log.info(shared.confinement());
         let mut accepting = JoinSet::new();
         for door in doors {
             accepting.spawn(accept(Arc::clone(&shared), door));
         }
+        let mut answering = JoinSet::new();
+        if let Some(listener) = metrics {
+            let (metrics, health) = (Arc::clone(&shared.metrics), Arc::clone(&shared.health));
+            answering.spawn(http::serve(listener, metrics, health));
+        }
         stop.await;
+        shared.health.stop();
         accepting.shutdown().await;
         shared.end(grace).await;
-        shared.log.info("sent 0 bytes  received 0 bytes  total size 0");
+        if listens {
+            shared.log.info("sent 0 bytes  received 0 bytes  total size 0");
+        }
         shared.log.flush();
         drop(pid_file);
     }
@@ -163,6 +185,20 @@ impl Entrance {
     pub async fn admit(&self, stream: impl Duplex + 'static, address: IpAddr) {
         let stream = ClientStream::Other(Box::new(stream));
         receive(Arc::clone(&self.0), Arrival { stream, address, is_secure: false }).await;
+    }
+
+    /// The same for a connection that was accepted elsewhere; `is_secure` says that it speaks TLS.
+    ///
+    /// # Errors
+    /// When the socket cannot be used.
+    pub async fn admit_socket(&self, socket: std::net::TcpStream, is_secure: bool) -> std::io::Result<()> {
+        socket.set_nonblocking(true)?;
+        let stream = tokio::net::TcpStream::from_std(socket)?;
+        // One that is no internet socket has no address.
+        let address = stream.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
+        let arrival = Arrival { stream: ClientStream::Socket(stream), address, is_secure };
+        receive(Arc::clone(&self.0), arrival).await;
+        Ok(())
     }
 
     /// Waits until no session is under way.
@@ -184,9 +220,13 @@ impl Entrance {
 
 async fn receive(shared: Arc<Shared>, arrival: Arrival) {
     let address = arrival.address;
+    let _handshaking = shared.metrics.connection();
     match shared.begin_handshake(address) {
         Some(_handshake) => visit::receive(shared, arrival).await,
-        None => shared.log.warning(format!("too many handshakes from {address}")),
+        None => {
+            shared.metrics.refusal("too many handshakes");
+            shared.log.warning(format!("too many handshakes from {address}"));
+        }
     }
 }
 
@@ -221,6 +261,9 @@ pub(crate) struct Shared {
     keeps_log: bool,
     host: Host,
     certificate: Certificate,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    visits: AtomicU64,
     handshakes: Mutex<HashMap<IpAddr, u32>>,
     /// Those that are threads.
     sessions: Mutex<HashMap<u64, LinkControl>>,
@@ -255,7 +298,9 @@ impl Shared {
         workers: Option<(WorkerCommand, Duration)>,
         host: Host,
     ) -> Self {
-        let pool = workers.map(|(command, idle)| Arc::new(Pool::new(command, idle, log.clone())));
+        let metrics = Arc::new(Metrics::new(now()));
+        let pool = workers
+            .map(|(command, idle)| Arc::new(Pool::new(command, idle, log.clone(), Arc::clone(&metrics))));
         Self {
             source,
             kept: Mutex::new(Kept { config, trouble: None }),
@@ -263,11 +308,28 @@ impl Shared {
             keeps_log,
             host,
             certificate: Certificate::default(),
+            metrics,
+            health: Arc::default(),
+            visits: AtomicU64::new(0),
             handshakes: Mutex::default(),
             sessions: Mutex::default(),
             running: Tally::default(),
             pool,
         }
+    }
+
+    /// Logs how the daemon starts.
+    fn announce(&self, doors: &[Door]) {
+        for (index, door) in doors.iter().enumerate() {
+            let port = door.listener.local_addr().map_or(0, |address| address.port());
+            if index == 0 {
+                self.log.info(format!("rsyncd version 3.5.0 starting, listening on port {port}"));
+            }
+            if door.is_secure {
+                self.log.info(format!("listening for TLS on port {port}"));
+            }
+        }
+        self.log.info(self.confinement());
     }
 
     /// Ends all sessions, by force when the time of grace is over.
@@ -307,6 +369,15 @@ impl Shared {
         &self.log
     }
 
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// A number for one more connection.
+    pub(crate) fn number_visit(&self) -> u64 {
+        self.visits.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Whether the log was chosen by whoever started the daemon.
     pub(crate) fn keeps_log(&self) -> bool {
         self.keeps_log
@@ -326,6 +397,7 @@ impl Shared {
     pub(crate) fn config(&self) -> Arc<Config> {
         let read = self.source.read();
         let mut kept = lock(&self.kept);
+        self.metrics.config(read.is_ok());
         match read {
             Ok(config) => {
                 if kept.trouble.take().is_some() {
@@ -393,15 +465,20 @@ impl Shared {
 
     fn start_thread(self: &Arc<Self>, session: ReadySession, socket: Socket) -> std::io::Result<()> {
         let ReadySession { order, served, identity, log, slot } = session;
-        let link = link(&socket, &order.ahead)?;
+        let meters = Meters::default();
+        let link = meters.measure(link(&socket, &order.ahead)?);
         let running = Running::new(self, &link.control);
+        let (metrics, module) = (Arc::clone(&self.metrics), order.visitor.module.clone());
+        metrics.session_began(module.as_ref());
         std::thread::Builder::new().name("session".into()).spawn(move || {
             let _held = (running, slot);
             if let Err(error) = identity.take() {
                 log.warning(format!("cannot take the identity of module {}: {error}", order.visitor.module));
+                metrics.session_ended(module.as_ref(), Outcome::LOST);
                 return;
             }
-            order.run(link, &socket, served, log, Box::new(SystemOwners::default()));
+            let code = order.run(link, &socket, served, log, Box::new(SystemOwners::default()));
+            metrics.session_ended(module.as_ref(), meters.outcome(code));
         })?;
         Ok(())
     }

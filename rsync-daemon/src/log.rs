@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -40,6 +41,47 @@ pub enum LogTarget {
 pub(crate) struct Log {
     sink: Sink,
     zone: Arc<dyn Zone + Send + Sync>,
+    style: Style,
+    about: Arc<About>,
+}
+
+/// How lines look, but for the system log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// As the C daemon writes them.
+    #[default]
+    Text,
+    /// A JSON object each.
+    Json,
+}
+
+/// There is no such style.
+#[derive(Debug, thiserror::Error)]
+#[error("\"log style\" is text or json, not {0}")]
+pub struct StyleError(BString);
+
+impl Style {
+    /// The style that a parameter names.
+    pub(crate) fn named(name: Option<&BString>) -> Result<Self, StyleError> {
+        match name.map(|name| name.to_ascii_lowercase()) {
+            None => Ok(Self::Text),
+            Some(name) if name == b"text" => Ok(Self::Text),
+            Some(name) if name == b"json" => Ok(Self::Json),
+            Some(name) => Err(StyleError(name.into())),
+        }
+    }
+}
+
+/// Whom lines are about; what is not known yet is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct About {
+    /// Number of the connection, counted from 1.
+    pub(crate) connection: Option<u64>,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) host: Option<String>,
+    pub(crate) module: Option<BString>,
+    /// Empty if there was no login.
+    pub(crate) user: Option<BString>,
 }
 
 /// Who writes the lines.
@@ -72,7 +114,11 @@ impl Log {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub(crate) fn new(target: LogTarget, zone: Arc<dyn Zone + Send + Sync>) -> io::Result<Self> {
+    pub(crate) fn new(
+        target: LogTarget,
+        zone: Arc<dyn Zone + Send + Sync>,
+        style: Style,
+    ) -> io::Result<Self> {
         let (writer, orders) = sync_channel(BACKLOG);
         std::thread::Builder::new().name("log".into()).spawn(move || {
             for order in orders {
@@ -83,12 +129,12 @@ impl Log {
                 }
             }
         })?;
-        Ok(Self { sink: Sink::Own { writer, target }, zone })
+        Ok(Self { sink: Sink::Own { writer, target }, zone, style, about: Arc::default() })
     }
 
     /// Has the process that listens write the lines.
     pub(crate) fn of_front(front: Arc<FrontLine>, zone: Arc<dyn Zone + Send + Sync>) -> Self {
-        Self { sink: Sink::Front(front), zone }
+        Self { sink: Sink::Front(front), zone, style: Style::Text, about: Arc::default() }
     }
 
     /// The same times in another place.
@@ -96,10 +142,16 @@ impl Log {
     pub(crate) fn with_target(&self, target: LogTarget) -> Self {
         match &self.sink {
             Sink::Own { writer, .. } => {
-                Self { sink: Sink::Own { writer: writer.clone(), target }, zone: Arc::clone(&self.zone) }
+                Self { sink: Sink::Own { writer: writer.clone(), target }, ..self.clone() }
             }
             Sink::Front(_) => self.clone(),
         }
+    }
+
+    /// The same log, for lines about somebody.
+    #[must_use]
+    pub(crate) fn about(&self, about: About) -> Self {
+        Self { about: Arc::new(about), ..self.clone() }
     }
 
     /// The zone of the times.
@@ -136,7 +188,10 @@ impl Log {
         let mut line = Vec::new();
         match target {
             LogTarget::Nothing => return,
-            LogTarget::File(_) | LogTarget::Writer(_) => log_line(now(), self.zone(), pid, text, &mut line),
+            LogTarget::File(_) | LogTarget::Writer(_) => match self.style {
+                Style::Text => log_line(now(), self.zone(), pid, text, &mut line),
+                Style::Json => self.json_line(pid, severity, text, &mut line),
+            },
             LogTarget::Syslog { facility, tag } => {
                 let priority = facility_code(facility.as_ref()) << 3 | u32::from(severity & MOST_SEVERITY);
                 let date = syslog_date(now(), self.zone());
@@ -146,6 +201,45 @@ impl Log {
         }
         // The thread ends only after all of its senders.
         let _ = writer.send(Order::Write(target.clone(), line));
+    }
+}
+
+impl Log {
+    fn json_line(&self, pid: u32, severity: u8, text: &[u8], line: &mut Vec<u8>) {
+        let now = now();
+        let offset = self.zone.offset(now) / 60;
+        let time = date_time(now, self.zone(), 'T').replace('/', "-");
+        let sign = if offset < 0 { '-' } else { '+' };
+        let (hours, minutes) = (offset.abs() / 60, offset.abs() % 60);
+        let shown = |text: &[u8]| {
+            let mut escaped = Vec::new();
+            escape_log(&text[..text.len().min(MAX_LOG_TEXT)], &mut escaped);
+            String::from_utf8_lossy(&escaped).into_owned()
+        };
+        let mut fields = serde_json::Map::new();
+        let mut add = |name: &str, value: serde_json::Value| drop(fields.insert(name.to_owned(), value));
+        add("time", format!("{time}{sign}{hours:02}:{minutes:02}").into());
+        add("pid", pid.into());
+        add("level", if severity >= INFO { "info" } else { "warning" }.into());
+        let About { connection, address, host, module, user } = &*self.about;
+        if let Some(number) = connection {
+            add("connection", (*number).into());
+        }
+        if let Some(address) = address {
+            add("address", address.to_string().into());
+        }
+        if let Some(host) = host {
+            add("host", host.as_str().into());
+        }
+        if let Some(module) = module {
+            add("module", shown(module).into());
+        }
+        if let Some(user) = user {
+            add("user", shown(user).into());
+        }
+        add("message", shown(text).into());
+        line.extend_from_slice(serde_json::Value::Object(fields).to_string().as_bytes());
+        line.push(b'\n');
     }
 }
 
@@ -248,13 +342,34 @@ mod tests {
     fn a_file_takes_escaped_lines() {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("log");
-        let log = Log::new(LogTarget::File(path.clone()), Arc::new(Utc)).expect("a thread");
+        let log = Log::new(LogTarget::File(path.clone()), Arc::new(Utc), Style::Text).expect("a thread");
         log.info(b"a\x1bb");
         log.warning("c");
         log.flush();
         let text = std::fs::read_to_string(path).expect("a log");
         let pid = std::process::id();
         assert!(text.contains(&format!(" [{pid}] a\\#033b\n")) && text.ends_with(&format!("[{pid}] c\n")));
+    }
+
+    #[test]
+    fn a_json_line_says_whom_it_is_about() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let target = LogTarget::Writer(Arc::clone(&lines) as Arc<Mutex<dyn Write + Send>>);
+        let log = Log::new(target, Arc::new(Utc), Style::Json).expect("a thread");
+        log.info("starting");
+        let about = About { connection: Some(3), module: Some(b"m\xff\n".into()), ..About::default() };
+        log.about(about).warning(b"a\"\x1b");
+        log.flush();
+        let text = String::from_utf8(lines.lock().expect("unpoisoned").clone()).expect("UTF-8");
+        let read = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+        let lines: Vec<_> = text.lines().map(read).collect();
+        assert_eq!((&lines[0]["message"], &lines[0]["level"]), (&"starting".into(), &"info".into()));
+        assert!(
+            lines[0]["time"].as_str().is_some_and(|time| time.ends_with("+00:00"))
+                && lines[0]["module"].is_null()
+        );
+        assert_eq!((&lines[1]["message"], &lines[1]["connection"]), (&"a\"\\#033".into(), &3.into()));
+        assert_eq!((&lines[1]["module"], &lines[1]["level"]), (&"m\u{fffd}\\#012".into(), &"warning".into()));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::daemon::Shared;
 use crate::files::{MOTD_LIMIT, read_trusted};
 use crate::host::Caller;
 use crate::limits::Slot;
-use crate::log::{Log, LogTarget};
+use crate::log::{About, Log, LogTarget};
 use crate::module_root::ModuleRoot;
 use crate::order::{SessionOrder, Visitor};
 use crate::peer::{Peer, PeerError};
@@ -66,13 +66,14 @@ pub(crate) struct Arrival {
 
 /// Serves one connection until its session has a thread of its own.
 pub(crate) async fn receive(shared: Arc<Shared>, arrival: Arrival) {
-    let log = shared.log().clone();
+    let connection = Some(shared.number_visit());
     let config = shared.config();
     let Arrival { stream, address, is_secure } = arrival;
     let mut visit = Visit {
         shared: &shared,
         config: &config,
-        log,
+        log: shared.log().about(About { connection, address: Some(unmapped(address)), ..About::default() }),
+        connection,
         address: unmapped(address),
         is_secure,
         host: HostName::Undetermined,
@@ -94,6 +95,7 @@ pub(crate) async fn receive(shared: Arc<Shared>, arrival: Arrival) {
             shared.start(ReadySession { order, ..session }, stream);
         }
         Err(Stop::Refused(refusal)) => {
+            shared.metrics().refusal(reason(&refusal));
             let told = timeout(Duration::from_secs(10), peer.send(&refusal.line())).await;
             if matches!(told, Ok(Ok(()))) {
                 peer.close().await;
@@ -113,6 +115,18 @@ fn limit(seconds: i32) -> Duration {
     Duration::from_secs(seconds.unsigned_abs().into())
 }
 
+/// What a refusal is counted as.
+fn reason(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::UnknownModule(_) => "unknown module",
+        Refusal::AccessDenied { .. } => "access denied",
+        Refusal::AuthFailed(_) => "login failed",
+        Refusal::MaxConnections(_) => "max connections",
+        Refusal::Startup(_) => "not understood",
+        _ => "module unusable",
+    }
+}
+
 /// Limits a part of the handshake; nothing is sent when it takes too long.
 async fn within<T>(
     log: Log,
@@ -129,6 +143,7 @@ struct Visit<'a> {
     shared: &'a Arc<Shared>,
     config: &'a Config,
     log: Log,
+    connection: Option<u64>,
     address: IpAddr,
     host: HostName,
     looked_up: bool,
@@ -169,7 +184,13 @@ impl Visit<'_> {
             self.log.warning(error.log_text());
             error.refusal.map_or_else(|| Stop::Silent(String::new()), Stop::Refused)
         })?;
-        let log = self.module_log(module, &variables);
+        let log = self.module_log(module, &variables).about(About {
+            connection: self.connection,
+            address: Some(self.address),
+            host: Some(visitor.host.clone()),
+            module: Some(module.name.clone()),
+            user: Some(user.clone()),
+        });
         let front_log = self.log.clone();
         let arguments = self.read_arguments(&greeted, module);
         let (arguments, words, parsed) = within(front_log, limit, arguments).await?;
@@ -247,6 +268,8 @@ impl Visit<'_> {
         }
         if let ProxiedClient::Address(address) = self.peer()?.decode(proxy_header).await? {
             self.address = unmapped(address);
+            let address = Some(self.address);
+            self.log = self.log.about(About { connection: self.connection, address, ..About::default() });
         }
         Ok(())
     }

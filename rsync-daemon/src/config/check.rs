@@ -17,8 +17,9 @@ use super::{Config, ConfigError, Finding, Gravity, Module, Place};
 use crate::access::misspelt_hosts;
 use crate::auth::open_secrets;
 use crate::files::open_trusted;
+use crate::http;
 use crate::identity::Identity;
-use crate::log::is_facility;
+use crate::log::{Style, is_facility};
 use crate::rules::HiddenRules;
 
 /// What is wrong with a configuration, and which values its parameters have.
@@ -131,6 +132,14 @@ impl Checker<'_> {
         }
         if !(0..=i32::from(u16::MAX)).contains(&globals.tls_port) {
             self.tell(Gravity::Error, None, "tls port", format!("{} is no port", globals.tls_port));
+        }
+        if let Some(Err(error)) =
+            globals.metrics_address.as_ref().map(|text| http::address(&text.to_string()))
+        {
+            self.tell(Gravity::Error, None, "metrics address", error.to_string());
+        }
+        if let Err(error) = Style::named(globals.log_style.as_ref()) {
+            self.tell(Gravity::Error, None, "log style", error.to_string());
         }
         match globals.tls_files().map(|files| files.map(|files| files.load())) {
             Err(error) => self.tell(Gravity::Error, None, "tls port", error.to_string()),

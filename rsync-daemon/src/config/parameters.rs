@@ -31,6 +31,10 @@ pub struct GlobalSettings {
     pub tls_certificate: Option<BString>,
     /// File of the certificate's key, in PEM form.
     pub tls_key: Option<BString>,
+    /// Address and port, of this machine only, for metrics and health over HTTP.
+    pub metrics_address: Option<BString>,
+    /// Form of the log's lines: `text` or `json`; `None` is text.
+    pub log_style: Option<BString>,
 }
 
 impl GlobalSettings {

@@ -53,6 +53,20 @@ pub(super) static GLOBAL_ROWS: &[Row<GlobalSettings>] = &[
         about: "The proxies that are trusted to send one, as in `hosts allow`; nobody is without it.",
     },
     Row {
+        names: &["metrics address"],
+        kind: Kind::Text(|s| &mut s.metrics_address),
+        about: "Address and port, such as `127.0.0.1:9873`, where `/metrics` has numbers for Prometheus and \
+                `/health` says whether clients are taken. It must be an address of this machine only. The C \
+                rsync's daemon does not know it.",
+    },
+    Row {
+        names: &["log style"],
+        kind: Kind::Text(|s| &mut s.log_style),
+        about: "`text` for lines as the C rsync's daemon writes them, which is the default, or `json` for \
+                one JSON object a line. It concerns all logs but the system log. The C rsync's daemon does \
+                not know it.",
+    },
+    Row {
         names: &["tls port"],
         kind: Kind::Integer(|s| &mut s.tls_port),
         about: "The TCP port to listen on for clients that speak TLS, as `rsyncs://` URLs and rsync-ssl do; \

@@ -9,6 +9,7 @@ use bstr::BString;
 use rsync_proto::flist::OwnerNames;
 
 use super::{MESSAGE_LIMIT, ORDER_LIMIT, Report};
+use crate::metrics::Outcome;
 use crate::order::SessionOrder;
 use crate::packed::{read_frame, write_frame};
 
@@ -31,8 +32,8 @@ impl FrontLine {
     }
 
     /// Says that the session is over.
-    pub(super) fn end(&self) {
-        self.say(&Report::Ended);
+    pub(super) fn end(&self, outcome: Outcome) {
+        self.say(&Report::Ended(outcome));
     }
 
     fn say(&self, report: &Report) {

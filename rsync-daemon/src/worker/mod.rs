@@ -27,6 +27,7 @@ pub use sandbox::Protections;
 use bstr::BString;
 
 use crate::identity::Identity;
+use crate::metrics::Outcome;
 use crate::packed::{Packed, PackedError, packed_struct};
 
 /// Most bytes of an order: the rules of a module may come from files.
@@ -63,7 +64,7 @@ enum Report {
     /// The name of a group.
     Group(u32),
     /// The session is over.
-    Ended,
+    Ended(Outcome),
 }
 
 impl Packed for Report {
@@ -81,7 +82,12 @@ impl Packed for Report {
                 out.push(2);
                 id.pack(out);
             }
-            Self::Ended => out.push(3),
+            Self::Ended(outcome) => {
+                out.push(3);
+                outcome.code.pack(out);
+                out.extend(outcome.sent.to_le_bytes());
+                out.extend(outcome.received.to_le_bytes());
+            }
         }
     }
 
@@ -90,7 +96,11 @@ impl Packed for Report {
             0 => Self::Log(input.u8()?, BString::unpack(input)?),
             1 => Self::User(input.u32()?),
             2 => Self::Group(input.u32()?),
-            3 => Self::Ended,
+            3 => Self::Ended(Outcome {
+                code: i32::unpack(input)?,
+                sent: u64::from_le_bytes(input.array()?),
+                received: u64::from_le_bytes(input.array()?),
+            }),
             _ => return Err(PackedError::Malformed("report")),
         })
     }
@@ -103,7 +113,8 @@ mod tests {
 
     #[test]
     fn reports_arrive_as_they_were_sent() {
-        for report in [Report::Log(4, "x".into()), Report::User(1), Report::Group(2), Report::Ended] {
+        let ended = Report::Ended(Outcome { code: 23, sent: 1 << 40, received: 5 });
+        for report in [Report::Log(4, "x".into()), Report::User(1), Report::Group(2), ended] {
             let bytes = frame(&report, MESSAGE_LIMIT).expect("short");
             assert_eq!(unframe::<Report>(&bytes[4..]).expect("whole"), report);
         }

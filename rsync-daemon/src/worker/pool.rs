@@ -20,6 +20,7 @@ use super::{Charter, MESSAGE_LIMIT, Ready, handover, relay};
 use crate::identity::Identity;
 use crate::limits::Slot;
 use crate::log::Log;
+use crate::metrics::{Metrics, Outcome};
 use crate::order::SessionOrder;
 use crate::packed::write_frame;
 use crate::tally::{Entry, Tally};
@@ -69,6 +70,7 @@ pub(crate) struct DirectorySession {
 pub(crate) struct Pool {
     command: WorkerCommand,
     log: Log,
+    metrics: Arc<Metrics>,
     idle_limit: Duration,
     workers: Mutex<HashMap<Profile, Worker>>,
     /// Workers that have not ended.
@@ -78,10 +80,11 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Workers of `command`; one without sessions is kept for `idle_limit`.
-    pub(crate) fn new(command: WorkerCommand, idle_limit: Duration, log: Log) -> Self {
+    pub(crate) fn new(command: WorkerCommand, idle_limit: Duration, log: Log, metrics: Arc<Metrics>) -> Self {
         Self {
             command,
             log,
+            metrics,
             idle_limit,
             workers: Mutex::default(),
             alive: Tally::default(),
@@ -106,8 +109,12 @@ impl Pool {
         let delivery = Delivery { client, line: theirs.into(), slot };
         let (worker, entry) = self.deliver(identity, &root, delivery)?;
         let visitor = order.visitor.clone();
+        let metrics = Arc::clone(&self.metrics);
+        metrics.session_began(visitor.module.as_ref());
         tokio::spawn(async move {
-            if let Err(error) = relay::attend(line, order, &log, worker).await {
+            let ended = relay::attend(line, order, &log, worker).await;
+            metrics.session_ended(visitor.module.as_ref(), *ended.as_ref().unwrap_or(&Outcome::LOST));
+            if let Err(error) = ended {
                 let (host, address) = (&visitor.host, visitor.address);
                 log.warning(format!(
                     "worker process {worker} lost the session of {host} ({address}): {error}"

@@ -15,6 +15,8 @@ use socket2::Socket;
 use super::front_line::{FrontLine, FrontOwners};
 use super::{Charter, MESSAGE_LIMIT, Ready, handover, sandbox};
 use crate::log::Log;
+use crate::metered::Meters;
+use crate::metrics::Outcome;
 use crate::packed::{read_frame, write_frame};
 use crate::session::{Served, link};
 
@@ -74,18 +76,18 @@ fn serve(fds: Vec<OwnedFd>, root: Dir, zone: Arc<dyn Zone + Send + Sync>) {
     let line = Arc::new(FrontLine::new(line));
     let log = Log::of_front(Arc::clone(&line), zone);
     let started = line.order().and_then(|order| Ok((link(&stream, &order.ahead)?, order)));
-    match started {
+    let meters = Meters::default();
+    let outcome = match started {
         Ok((link, order)) => {
-            order.run(
-                link,
-                &stream,
-                Served::Directory(root),
-                log,
-                Box::new(FrontOwners::new(Arc::clone(&line))),
-            );
+            let owners = Box::new(FrontOwners::new(Arc::clone(&line)));
+            let code = order.run(meters.measure(link), &stream, Served::Directory(root), log, owners);
+            meters.outcome(code)
         }
-        Err(error) => log.warning(format!("cannot serve a connection: {error}")),
-    }
+        Err(error) => {
+            log.warning(format!("cannot serve a connection: {error}"));
+            Outcome::LOST
+        }
+    };
     drop((stream, slot));
-    line.end();
+    line.end(outcome);
 }

@@ -10,10 +10,11 @@ use tokio::net::UnixStream;
 
 use super::{MESSAGE_LIMIT, ORDER_LIMIT, Report};
 use crate::log::Log;
+use crate::metrics::Outcome;
 use crate::order::SessionOrder;
 use crate::packed::{FRAME_HEADER, Packed, frame, frame_length, unframe};
 
-/// Hands a session its order and does what it asks, until it is over.
+/// Hands a session its order and does what it asks, until it is over; answers how it ended.
 ///
 /// # Errors
 /// When the line ends before the session said that it is over.
@@ -22,7 +23,7 @@ pub(super) async fn attend(
     order: SessionOrder,
     log: &Log,
     worker: u32,
-) -> io::Result<()> {
+) -> io::Result<Outcome> {
     line.write_all(&frame(&order, ORDER_LIMIT)?).await?;
     drop(order);
     loop {
@@ -31,7 +32,7 @@ pub(super) async fn attend(
                 log.line(worker, severity, &text);
                 continue;
             }
-            Report::Ended => return Ok(()),
+            Report::Ended(outcome) => return Ok(outcome),
             Report::User(uid) => look_up(move |names| names.user(uid)).await,
             Report::Group(gid) => look_up(move |names| names.group(gid)).await,
         };
