@@ -21,6 +21,7 @@ use rsync_proto::text::{self, Direction, Event, EventSink, Message, Topic};
 
 use crate::ClientError;
 use crate::client::Client;
+use crate::copier::become_copier;
 use crate::local::apply_receiver_options;
 use crate::prepare::{Prepared, Source};
 use crate::pull;
@@ -85,7 +86,7 @@ impl Client {
         } else {
             self.open_batch(batch)?
         };
-        self.replay_link(link, destination)
+        self.apart(|| self.replay_link(link, destination))
     }
 
     fn open_batch(&self, path: &BString) -> Result<Link, ClientError> {
@@ -124,6 +125,7 @@ impl Client {
         let negotiated = head.negotiated(&options, &self.algorithm_variables()).map_err(EngineError::from)?;
         let filters = prepared.filters(self, &options, &negotiated, false);
         let control = connection.control().clone();
+        become_copier(&mut options)?;
         let session = Session::new(negotiated, options, false, self.events.clone(), control);
         let report =
             replay(connection, &session, ReplaySetup { filters, destination: destination.to_vec() })?;
@@ -152,7 +154,7 @@ impl Client {
     /// is what would travel.
     pub(crate) fn copy_recorded(
         &self,
-        options: TransferOptions,
+        mut options: TransferOptions,
         (mut prepared, mut source): (Prepared, Source),
         recording: Recording,
         sources: &[BString],
@@ -164,6 +166,7 @@ impl Client {
             negotiated.seed = random_seed()?;
         }
         let filters = prepared.filters(self, &options, &negotiated, true);
+        become_copier(&mut options)?;
         let (ours, theirs) = local_pair()?;
         let _guard = self.cancel.watch(ours.control());
         let _other_guard = self.cancel.watch(theirs.control());

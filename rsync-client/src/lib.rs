@@ -51,6 +51,7 @@ mod batch;
 mod call;
 mod client;
 mod connect;
+mod copier;
 mod daemon;
 mod environment;
 mod error;

@@ -13,6 +13,7 @@ use rsync_proto::session::agree_locally;
 
 use crate::ClientError;
 use crate::client::Client;
+use crate::copier::become_copier;
 use crate::push::totals;
 use crate::report::TransferReport;
 
@@ -68,12 +69,25 @@ impl Client {
         sources: &[BString],
         destination: Option<&BString>,
     ) -> Result<TransferReport, ClientError> {
+        self.apart(|| self.copy_here(tree, sources, destination))
+    }
+
+    fn copy_here(
+        &self,
+        tree: Option<Arc<dyn Tree>>,
+        sources: &[BString],
+        destination: Option<&BString>,
+    ) -> Result<TransferReport, ClientError> {
         let started = Instant::now();
         let mut options = self.options.as_ref().clone();
         options.whole_file = Some(options.append == Append::Off && options.is_whole_file(true));
         if destination.is_none() {
             options.list_only = true;
             options.dirs = true;
+        }
+        if options.copy_as.is_some() {
+            // The rights of that user count, in both halves.
+            options.super_user = SuperUser::Auto;
         }
         let prepared = self.prepare(&options)?;
         let mut source = prepared.source(tree, sources, &options)?;
@@ -90,6 +104,7 @@ impl Client {
         let control =
             LinkControl::new().map_err(|source| ClientError::Socket { action: "make an eventfd", source })?;
         let _guard = self.cancel.watch(&control);
+        become_copier(&mut options)?;
         let session = Arc::new(Session::new(negotiated, options, false, self.events.clone(), control));
         let setup = LocalSetup {
             tree: Arc::clone(&source.tree),

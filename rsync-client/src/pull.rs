@@ -16,6 +16,7 @@ use rsync_proto::text::Totals;
 
 use crate::ClientError;
 use crate::client::{Client, parse_remote};
+use crate::copier::become_copier;
 use crate::report::TransferReport;
 use crate::session::Agreed;
 
@@ -48,6 +49,15 @@ impl Client {
         destination: Option<&[u8]>,
     ) -> Result<TransferReport, ClientError> {
         self.check_remote()?;
+        self.apart(|| self.pull_here(remote, sources, destination))
+    }
+
+    fn pull_here(
+        &self,
+        remote: &Remote,
+        sources: &[BString],
+        destination: Option<&[u8]>,
+    ) -> Result<TransferReport, ClientError> {
         let started = Instant::now();
         let mut options = self.options.as_ref().clone();
         if destination.is_none() {
@@ -64,7 +74,9 @@ impl Client {
             let guard = (!options.trust_sender)
                 .then(|| self.guard(remote, sources, &options, names.as_deref(), &filters));
             let control = connection.control().clone();
-            let mut session = Session::new(negotiated, options.clone(), false, self.events.clone(), control);
+            let mut options = options.clone();
+            become_copier(&mut options)?;
+            let mut session = Session::new(negotiated, options, false, self.events.clone(), control);
             if let Some(recording) = recording {
                 recording.attach(self, &mut session, &filters, destination.unwrap_or_default())?;
             }

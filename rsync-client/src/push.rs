@@ -13,6 +13,7 @@ use rsync_proto::text::Totals;
 
 use crate::ClientError;
 use crate::client::{Client, parse_remote};
+use crate::copier::become_copier;
 use crate::prepare::{Prepared, Source};
 use crate::report::TransferReport;
 use crate::session::Agreed;
@@ -69,6 +70,16 @@ impl Client {
         destination: &BString,
     ) -> Result<TransferReport, ClientError> {
         self.check_remote()?;
+        self.apart(|| self.push_here(tree, sources, remote, destination))
+    }
+
+    fn push_here(
+        &self,
+        tree: Option<Arc<dyn Tree>>,
+        sources: &[BString],
+        remote: &Remote,
+        destination: &BString,
+    ) -> Result<TransferReport, ClientError> {
         let started = Instant::now();
         let options = &self.options;
         let mut prepared = self.prepare(options)?;
@@ -79,7 +90,8 @@ impl Client {
             let Agreed { connection, negotiated } = agreed;
             let filters = prepared.filters(self, options, &negotiated, true);
             let control = connection.control().clone();
-            let options = options.as_ref().clone();
+            let mut options = options.as_ref().clone();
+            become_copier(&mut options)?;
             let mut session = Session::new(negotiated, options, false, self.events.clone(), control);
             if let Some(recording) = recording {
                 recording.attach(self, &mut session, &filters, destination)?;

@@ -234,7 +234,9 @@ fn prepare(
             return told("ERROR: --remove-sent-files cannot be used with a read-only module");
         }
     }
-    if let Some(option) = options.unsupported(true, false).first() {
+    // Whom a module's files are read as is the administrator's to say.
+    let copy_as = options.copy_as.is_some().then_some("--copy-as");
+    if let Some(option) = options.unsupported().first().copied().or(copy_as) {
         let text = format!("rsync: The server is configured to refuse {option}");
         return Err(Refused::Told(text, ExitCode::UNSUPPORTED, Goodbye::Announced));
     }

@@ -11,7 +11,7 @@ use rsync_proto::options::SuperUser;
 use rsync_proto::text::{Event, Failure, Message, OptionDir, Place, Topic};
 use rustix::io::Errno;
 
-use crate::confine::{Dir, DirStack, Pinned, Stat};
+use crate::confine::{Dir, DirStack, Pinned, Stat, length_of};
 use crate::destination::Destination;
 use crate::meta::{ACCESS_ACL, DEFAULT_ACL, fake_super};
 use crate::{EngineError, Session};
@@ -167,7 +167,7 @@ impl<'a> Backups<'a> {
         if purpose != Purpose::Overwrite && dir.rename(name, place, kept).is_ok() {
             return Ok(true);
         }
-        self.copy(dir, name, stat, place, kept)?;
+        self.copy(dir, name, stat, (place, kept), purpose)?;
         if purpose == Purpose::Delete {
             dir.unlink(name)?;
         }
@@ -195,11 +195,21 @@ impl<'a> Backups<'a> {
         Ok(())
     }
 
-    fn copy(&self, dir: &Dir, name: &[u8], stat: &Stat, place: &Dir, kept: &[u8]) -> io::Result<()> {
-        if stat.is_file() {
-            let mut from = dir.open_read(name)?;
+    fn copy(
+        &self,
+        dir: &Dir,
+        name: &[u8],
+        stat: &Stat,
+        (place, kept): (&Dir, &[u8]),
+        purpose: Purpose,
+    ) -> io::Result<()> {
+        // Of a device that is written to, what was in it is kept.
+        let written = purpose == Purpose::Overwrite && self.session.options.write_devices;
+        if stat.is_file() || stat.kind().is_device() && written {
+            let (from, _) = dir.open_content_and_stat(name)?;
+            let length = length_of(&from)?;
             let (mut to, temp) = place.create_temp(kept, &mut rand::random)?;
-            let copied = io::copy(&mut from, &mut to)
+            let copied = io::copy(&mut io::Read::take(&from, length), &mut to)
                 .and_then(|_| self.copy_attributes(stat, Some(&from), &Pinned::of(&to)))
                 .and_then(|()| place.rename(&temp, place, kept));
             if copied.is_err() {

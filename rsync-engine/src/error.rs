@@ -15,6 +15,7 @@ use rsync_proto::sum::SumHeadError;
 use rsync_proto::text::{Role, describe_errno};
 use rsync_proto::wire::{FrameError, NdxError, WireError};
 
+use crate::copier::CopierError;
 use crate::scan::DotDotInName;
 
 /// A failure that ends the whole transfer; failures of single files are events instead.
@@ -101,6 +102,9 @@ pub enum EngineError {
     /// A directory given by option cannot serve; the reason was said (exit 1).
     #[error("a directory given by option cannot be used")]
     BadOptionDir,
+    /// The copy cannot be made as the user of `--copy-as` (exit 1).
+    #[error(transparent)]
+    Copier(#[from] CopierError),
     /// Munged links would lead somewhere (exit 4).
     #[error("Symlink munging is unsafe when a /rsyncd-munged directory exists.")]
     MungingUnsafe,
@@ -181,6 +185,7 @@ impl EngineError {
             Self::Source(_) => ExitCode::SYNTAX,
             Self::Refused => ExitCode::FILE_SELECT,
             Self::BadOptionDir => ExitCode::SYNTAX,
+            Self::Copier(_) => ExitCode::SYNTAX,
             Self::MungingUnsafe => ExitCode::UNSUPPORTED,
             Self::ReceiverGone => ExitCode::CHILD_TERMINATED,
             Self::IdMap(error) => error.exit_code(),
@@ -236,6 +241,7 @@ impl EngineError {
     #[must_use]
     pub fn render(&self, role: Role) -> String {
         match self {
+            Self::Copier(CopierError::Refused { .. }) => format!("rsync: [{}] {self}", role.name()),
             Self::Timeout { .. } => format!("[{}] {self}", role.name()),
             Self::UnexpectedEnd { .. } => format!("rsync: {self} [{}]", role.name()),
             Self::Link { context, source } => {
@@ -249,6 +255,6 @@ impl EngineError {
 }
 
 /// What the system said, in rsync's words: text and number.
-fn reason(error: &io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), describe_errno)
 }

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod fed;
 pub mod hostile;
 pub mod long;
+pub mod loop_device;
 pub mod matrix;
 pub mod mount;
 pub mod outcome;

@@ -12,9 +12,6 @@ use rsync_e2e::snapshot::{Compare, Snapshot};
 use rsync_e2e::tree::Tree;
 use rsync_e2e::work::Work;
 
-/// What this version refuses with exit code 4, and says so.
-const NOT_YET: &[&str] = &["typ-29", "typ-30"];
-
 /// Scenarios that end differently or print something else.
 const DIFFERENT: &[(&str, &str)] = &[
     ("alt-20", "no delta is made of what can be copied: all data is literal"),
@@ -34,12 +31,7 @@ const DIFFERENT: &[(&str, &str)] = &[
 ];
 
 fn problem(scenario: &Scenario) -> Option<String> {
-    let refused = NOT_YET.contains(&scenario.id.as_str());
-    match scenario.replay(Side::Ours, Side::Ours, Mode::AsWritten) {
-        Ok(()) if refused => Some(format!("{} works and should be no exception", scenario.id)),
-        Err(problem) if refused && problem.contains("exit code 4 instead") => None,
-        result => result.err(),
-    }
+    scenario.replay(Side::Ours, Side::Ours, Mode::AsWritten).err()
 }
 
 #[test]

@@ -12,9 +12,6 @@ const NOT_AS_PULLS: &[(&str, &str)] = &[
     ("hl-33", "a postponed hard link is transferred when the last one cannot be; the C rsync forgets it"),
 ];
 
-/// What this version refuses with exit code 4, and says so.
-const NOT_YET: &[&str] = &["typ-29"];
-
 /// Scenarios that print something else as pulls, between two C rsyncs as well.
 const NOT_AS_TALKATIVE_PULLS: &[(&str, &str)] = &[
     ("alt-07", "-vv shows the command of the remote shell"),
@@ -42,12 +39,7 @@ fn replay(scenarios: &[&Scenario], mode: Mode) -> Vec<String> {
 }
 
 fn problem(scenario: &Scenario, mode: Mode) -> Option<String> {
-    let refused = NOT_YET.contains(&scenario.id.as_str());
-    match scenario.replay(Side::Ours, Side::C, mode) {
-        Ok(()) if refused => Some(format!("{} works and should be no exception", scenario.id)),
-        Err(problem) if refused && problem.contains("exit code 4 instead") => None,
-        result => result.err(),
-    }
+    scenario.replay(Side::Ours, Side::C, mode).err()
 }
 
 #[track_caller]

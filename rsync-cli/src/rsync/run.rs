@@ -27,9 +27,7 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
         Endpoints::Pull { .. } | Endpoints::Replay { .. } => Role::EarlyReceiver,
         Endpoints::Push { .. } | Endpoints::Local { .. } => Role::Sender,
     };
-    let is_local = matches!(found, Endpoints::Local { .. });
-    let receives = role == Role::EarlyReceiver || is_local;
-    if let Some(option) = options.unsupported(!receives || is_local, receives).first() {
+    if let Some(option) = options.unsupported().first() {
         let error = OptionError::Unsupported(format!("{option} is not supported yet"));
         return reject(&error, role, options.json);
     }

@@ -11,12 +11,12 @@ use bstr::BString;
 use rsync_engine::scan::ScanRequest;
 use rsync_engine::tree::{LocalTree, Tree};
 use rsync_engine::{
-    Agreed, Connection, EngineError, Link, OperatorFiles, Outgoing, ReceiveSetup, ScannedLists, SendSetup,
-    ServerVoice, Session, SystemOwners, receive, send,
+    Agreed, Connection, Copier, EngineError, Link, OperatorFiles, Outgoing, ReceiveSetup, ScannedLists,
+    SendSetup, ServerVoice, Session, SystemOwners, receive, send,
 };
 use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::{Filters, NameReader, cvs_rules};
-use rsync_proto::options::{FilesFrom, Pending, Rejected, Request, StderrMode, TransferOptions};
+use rsync_proto::options::{FilesFrom, Pending, Rejected, Request, StderrMode, SuperUser, TransferOptions};
 use rsync_proto::session::{
     AlgorithmVariables, ArgumentReader, Entry, Negotiated, Progress, ServerSetup, SetupError,
 };
@@ -116,7 +116,7 @@ fn streams() -> Result<Connection, ServerError> {
 fn session(mut connection: Connection, request: Request) -> Result<ExitCode, ServerError> {
     let Request { options, operands, .. } = request;
     let role = if options.sender { Role::Sender } else { Role::EarlyReceiver };
-    if let Some(option) = options.unsupported(options.sender, !options.sender).first() {
+    if let Some(option) = options.unsupported().first() {
         return Err(ServerError::Unsupported { option });
     }
     let Some((dir, paths)) = operands.split_first() else {
@@ -143,6 +143,11 @@ fn session(mut connection: Connection, request: Request) -> Result<ExitCode, Ser
     let tree: Arc<dyn Tree> = Arc::new(tree);
     let mut files = OperatorFiles::new(Arc::clone(&tree), Arc::clone(&events), None);
     let names = requested_names(&options, &mut files)?;
+    let mut options = options;
+    if let Some(text) = &options.copy_as {
+        Copier::find(text).and_then(|copier| copier.take()).map_err(EngineError::from)?;
+        options.super_user = SuperUser::Auto;
+    }
     let mut session = Session::new(negotiated, options, true, events, control);
     session.outgoing = outgoing;
     let session = Arc::new(session);

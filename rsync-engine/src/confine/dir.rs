@@ -198,6 +198,23 @@ impl Dir {
         Ok(file)
     }
 
+    /// [`Dir::open_in_place`], which also takes a device (`--write-devices`).
+    ///
+    /// # Errors
+    /// Those of [`Dir::open_in_place`].
+    pub(crate) fn open_in_place_or_device(&self, name: &[u8]) -> io::Result<File> {
+        match self.stat(name) {
+            Ok(stat) if stat.kind().is_device() => {}
+            _ => return self.open_in_place(name),
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&self.fd, component(name)?, flags, Mode::empty())?);
+        if !stat_fd(&file)?.kind().is_device() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a device any more"));
+        }
+        Ok(file)
+    }
+
     /// Makes a new empty file, 0600.
     ///
     /// # Errors

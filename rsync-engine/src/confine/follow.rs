@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 
 use rsync_proto::flist::Kind;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, StatxFlags};
+use rustix::io::Errno;
 
 use super::dir::{component, stat_fd};
 use super::{Dir, Pinned, Stat};
@@ -71,7 +72,8 @@ impl Dir {
         let mut buffer = vec![MaybeUninit::uninit(); 64 << 10];
         let mut entries = RawDir::new(&self.fd, &mut buffer);
         while let Some(entry) = entries.next() {
-            let entry = entry?;
+            // Only open for searching: it may not be read.
+            let entry = entry.map_err(|errno| if errno == Errno::BADF { Errno::ACCESS } else { errno })?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
                 each(name, kind_of(entry.file_type()));
@@ -102,7 +104,7 @@ fn stat_and_birth(fd: impl rustix::fd::AsFd, path: &[u8], flags: AtFlags) -> io:
 }
 
 impl Dir {
-    /// The size in bytes of the device `name` (`--copy-devices`, `--write-devices`).
+    /// The size in bytes of the device `name` (`--write-devices`).
     pub(crate) fn device_size(&self, name: &[u8]) -> io::Result<u64> {
         length_of_device(&File::from(self.follow(name, READ | OFlags::NOFOLLOW, Reach::Anywhere)?))
     }
@@ -123,10 +125,18 @@ impl Dir {
     }
 }
 
-/// The length of an open device in bytes, found by seeking to its end; 0 where that means nothing.
+/// The length of an open file or device in bytes; that of a device is found by seeking to its end, and is
+/// 0 where that means nothing.
+pub(crate) fn length_of(file: &File) -> io::Result<u64> {
+    let stat = stat_fd(file)?;
+    if stat.kind().is_device() { length_of_device(file) } else { Ok(stat.size) }
+}
+
+/// The same of a device.
 pub(crate) fn length_of_device(mut device: &File) -> io::Result<u64> {
     match io::Seek::seek(&mut device, io::SeekFrom::End(0)) {
         Err(error) if error.kind() == io::ErrorKind::NotSeekable => Ok(0),
-        result => result,
+        Err(error) => Err(error),
+        Ok(length) => io::Seek::rewind(&mut device).map(|()| length),
     }
 }

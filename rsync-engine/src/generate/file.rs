@@ -16,7 +16,7 @@ use super::nodes::class;
 use super::run::Generator;
 use super::similar::Found;
 use crate::EngineError;
-use crate::confine::Stat;
+use crate::confine::{Dir, Stat, length_of};
 use crate::meta::Times;
 use crate::receive::shared::{Basis, Request};
 
@@ -40,8 +40,10 @@ impl Generator<'_> {
     pub(super) fn process_file(&mut self, at: At<'_>, stat: Option<Stat>) -> Result<(), EngineError> {
         let options = &self.session.options;
         let regular = stat.filter(Stat::is_file);
+        let passed = passed_over(&at.entry, regular.as_ref(), options);
+        let regular = regular.or_else(|| self.writable_device(&at, stat?));
         if !self.in_redo
-            && let Some(passed) = passed_over(&at.entry, regular.as_ref(), options)
+            && let Some(passed) = passed
         {
             match passed {
                 Passed::OverMaxSize => self.session.say(Message::OverMaxSize(at.path)),
@@ -77,6 +79,14 @@ impl Generator<'_> {
         self.request(&at, regular.as_ref(), partial, elsewhere)
     }
 
+    /// `--write-devices`: a device takes content like a regular file.
+    fn writable_device(&mut self, at: &At<'_>, stat: Stat) -> Option<Stat> {
+        let takes = self.session.options.write_devices && stat.kind().is_device();
+        let size = takes.then(|| self.in_place(at, Dir::device_size));
+        // One that cannot be opened is reported when its content comes.
+        size.map(|size| Stat { size: size.unwrap_or_default(), ..stat })
+    }
+
     fn is_up_to_date(&mut self, at: &At<'_>, stat: &Stat) -> bool {
         match quick_check(&at.entry, stat, &self.session.options) {
             QuickCheck::Same => true,
@@ -106,7 +116,11 @@ impl Generator<'_> {
     fn open_destination(&mut self, at: &At<'_>) -> io::Result<File> {
         let Some(destination) = self.destination else { return Err(io::ErrorKind::NotFound.into()) };
         let (dir, name) = destination.place_of(&at.entry);
-        self.dirs.dir(dir)?.open_read(name)
+        let dir = self.dirs.dir(dir)?;
+        match self.session.options.write_devices {
+            true => dir.open_content_and_stat(name).map(|(file, _)| file),
+            false => dir.open_read(name),
+        }
     }
 
     /// What an interrupted transfer left for this file.
@@ -240,7 +254,7 @@ impl Generator<'_> {
         partial: Option<File>,
         elsewhere: Option<&Elsewhere>,
     ) -> Offer {
-        let length = |file: &File| file.metadata().map(|metadata| metadata.len());
+        let length = length_of;
         if let Some(file) = partial
             && let Ok(length) = length(&file)
         {

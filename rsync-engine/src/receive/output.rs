@@ -14,13 +14,16 @@ const SHORTEST_HOLE: usize = 1024;
 pub(super) struct FileOutput {
     file: File,
     sparse: bool,
+    /// It is a device, which has the length it has.
+    device: bool,
     /// Disk space reserved, in bytes from the start.
     reserved: u64,
 }
 
 impl FileOutput {
     pub(super) fn new(file: File, sparse: bool) -> Self {
-        Self { file, sparse, reserved: 0 }
+        let device = file.metadata().is_ok_and(|metadata| !metadata.is_file());
+        Self { file, sparse: sparse && !device, device, reserved: 0 }
     }
 
     pub(super) fn file(&self) -> &File {
@@ -32,7 +35,7 @@ impl FileOutput {
     /// # Errors
     /// What the system says; nothing is lost then.
     pub(super) fn reserve(&mut self, length: u64) -> io::Result<()> {
-        if length > 0 {
+        if length > 0 && !self.device {
             rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length)?;
             self.reserved = length;
         }
@@ -42,7 +45,7 @@ impl FileOutput {
     /// Gives the file its final length, which it has if it was `written_whole`, and puts it on the disk
     /// if `sync`. What was reserved beyond is given back.
     pub(super) fn finish(&mut self, length: u64, written_whole: bool, sync: bool) -> io::Result<()> {
-        let has_length = written_whole || self.file.metadata()?.len() == length;
+        let has_length = written_whole || self.device || self.file.metadata()?.len() == length;
         if !has_length || self.reserved > length {
             self.file.set_len(length)?;
         }

@@ -109,7 +109,8 @@ impl<'a> Target<'a> {
             session.say(Message::IsDirectory(place));
             return discard(content);
         }
-        let existing = existing.filter(Stat::is_file);
+        let devices = session.options.write_devices;
+        let existing = existing.filter(|stat| stat.is_file() || devices && stat.kind().is_device());
         let temps = self.destination.temps.as_ref().unwrap_or(dir);
         let backups = self.backups.as_ref().filter(|_| session.options.inplace && !request.redo);
         if let Some(backups) = backups
@@ -119,6 +120,7 @@ impl<'a> Target<'a> {
         }
         let basis = match request.basis {
             Basis::None => None,
+            Basis::Destination if devices => dir.open_content_and_stat(name).ok().map(|(file, _)| file),
             Basis::Destination => dir.open_read(name).ok(),
             Basis::Partial => partial.and_then(|partial| partial.open(dir).ok()?.open_read(name).ok()),
             Basis::Alternate(number) => open_alternate(&mut self.alternates, number, dir_path, name),
@@ -277,7 +279,10 @@ impl Draft {
     ) -> io::Result<Self> {
         let options = &session.options;
         if options.inplace {
-            let file = dir.open_in_place(name)?;
+            let file = match options.write_devices {
+                true => dir.open_in_place_or_device(name)?,
+                false => dir.open_in_place(name)?,
+            };
             let output = FileOutput::new(file, options.sparse);
             return Ok(Self { output, temp: None, in_partial_dir: false });
         }

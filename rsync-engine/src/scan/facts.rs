@@ -141,7 +141,7 @@ impl Examiner {
         entry.crtime = *crtime;
         if kind.is_device()
             && options.copy_devices
-            && let Err(error) = send_device_as_file(spot, entry)
+            && let Err(error) = send_device_as_file(spot, self.follows_links(), entry)
         {
             self.report_missing(spot, &error);
             return false;
@@ -251,9 +251,8 @@ impl Examiner {
 }
 
 /// Lists a device as a regular file of its length, modified now (`--copy-devices`).
-fn send_device_as_file(spot: Spot<'_>, entry: &mut Entry) -> io::Result<()> {
-    let local = spot.dir.local().ok_or(Errno::NOTSUP)?;
-    entry.size = local.device_size(spot.name)?;
+fn send_device_as_file(spot: Spot<'_>, follow: bool, entry: &mut Entry) -> io::Result<()> {
+    entry.size = spot.dir.open(spot.name, follow)?.stat()?.size;
     entry.mode = REGULAR | entry.mode & DEVICE_PERMISSIONS;
     entry.rdev = DeviceNumber::default();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -105,7 +105,9 @@ impl Scan {
         if let Err(error) = names.read(&*dir) {
             let place = self.examiner.place_at(&self.origin_at(origin).absolute, path);
             self.examiner.io_error(IoErrorFlags::GENERAL);
-            self.examiner.fail(Failure::Readdir(place), &error);
+            let denied = is_errno(&error, Errno::ACCESS);
+            let failure = if denied { Failure::Opendir(place) } else { Failure::Readdir(place) };
+            self.examiner.fail(failure, &error);
         }
         let root = self.origin_at(origin).absolute.clone();
         let here = Here { dir: &*dir, origin, path, root: &root, rules: &rules, device, recurse };

@@ -10,7 +10,7 @@ use rsync_proto::flist::Kind;
 use rsync_proto::options::{SuperUser, TransferOptions};
 
 use super::{ReadAt, Tree, TreeDir, TreeStat};
-use crate::confine::{Dir, Reach, Stat, length_of_device, stat_fd};
+use crate::confine::{Dir, Reach, Stat, length_of, stat_fd};
 use crate::meta::fake_super;
 
 /// Longest rule file that is read.
@@ -171,7 +171,7 @@ impl TreeDir for LocalDir {
             self.dir.open_read_and_stat(name)?
         };
         let stat = match stat.kind().is_device() {
-            true => Stat { size: length_of_device(&file)?, ..stat },
+            true => Stat { size: length_of(&file)?, ..stat },
             false => stat,
         };
         Ok(Box::new(LocalFile { file, stat }))

@@ -3,22 +3,16 @@
 use super::model::TransferOptions;
 
 impl TransferOptions {
-    /// The options in use that have no effect yet on a side that sends, receives or does both, as typed; a
+    /// The options in use that have no effect yet, as typed; a
     /// program refuses them with [`ExitCode::UNSUPPORTED`](crate::exit::ExitCode::UNSUPPORTED) rather
     /// than ignore them.
     #[must_use]
-    pub fn unsupported(&self, sends: bool, receives: bool) -> Vec<&'static str> {
+    pub fn unsupported(&self) -> Vec<&'static str> {
         let named = |on: bool, name| on.then_some(name);
-        [
-            named(self.iconv.is_some(), "--iconv"),
-            named(self.copy_as.is_some(), "--copy-as"),
-            named(!self.server && self.stop_at.is_some(), "--stop-at"),
-            named(receives && self.write_devices, "--write-devices"),
-            named(sends && self.copy_devices, "--copy-devices"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        [named(self.iconv.is_some(), "--iconv"), named(!self.server && self.stop_at.is_some(), "--stop-at")]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 
@@ -29,13 +23,11 @@ mod tests {
 
     #[test]
     fn options_without_effect_are_named() {
-        assert!(TransferOptions::archive().unsupported(true, true).is_empty());
+        assert!(TransferOptions::archive().unsupported().is_empty());
         let options = TransferOptions {
             iconv: Some(Iconv { local: ".".into(), remote: None }),
-            copy_devices: true,
             ..TransferOptions::default()
         };
-        assert_eq!(options.unsupported(false, true), ["--iconv"]);
-        assert_eq!(options.unsupported(true, false), ["--iconv", "--copy-devices"]);
+        assert_eq!(options.unsupported(), ["--iconv"]);
     }
 }
