@@ -1,6 +1,6 @@
 //! The man pages and completions, tried in the programs that read them (`scripts/test` installs these).
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 #[allow(dead_code, clippy::print_stderr, reason = "the program around the texts is not used here")]
 #[path = "../examples/manuals/main.rs"]

@@ -11,7 +11,6 @@ mod builder;
 mod config;
 mod daemon;
 mod files;
-mod glob;
 mod host;
 mod http;
 mod identity;

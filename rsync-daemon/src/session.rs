@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bstr::BString;
+use rsync_engine::scan::expand_wildcards;
 use rsync_engine::tree::{LocalTree, Tree};
 use rsync_engine::{Connection, Dir, EngineError, Link};
 use rsync_proto::exit::ExitCode;
@@ -20,7 +21,6 @@ use rsync_proto::wire::{Legal, Message, MessageCode, Mux};
 use socket2::Socket;
 
 use crate::config::ModuleSettings;
-use crate::glob;
 use crate::identity::Identity;
 use crate::limits::Slot;
 use crate::log::Log;
@@ -251,7 +251,7 @@ fn prepare(
     if settings.ignore_nonreadable {
         tree = Arc::new(ReadableTree::new(tree));
     }
-    let sources = glob::expand(&*tree, filters, &paths, options.relative)
+    let sources = expand_wildcards(&*tree, filters, &paths, options.relative)
         .map_err(|error| Refused::Told(error.to_string(), ExitCode::UNSUPPORTED, Goodbye::Announced))?;
     Ok((options, sources, tree, announced_timeout))
 }

@@ -19,6 +19,7 @@ pub(crate) fn files() -> Vec<(&'static str, String)> {
     ]
 }
 
+#[expect(clippy::print_stderr, reason = "this is a command")]
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     let [directory] = words.as_slice() else {

@@ -19,6 +19,7 @@ mod console;
 mod facts;
 mod json;
 mod prompt;
+mod restricted;
 mod run;
 mod server;
 mod signals;
@@ -27,9 +28,15 @@ mod zone;
 use facts::FACTS;
 
 fn main() -> std::process::ExitCode {
-    let words: Vec<BString> =
-        std::env::args_os().skip(1).map(|word| BString::from(word.into_vec())).collect();
-    std::process::ExitCode::from(run(&words).code())
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_default();
+    let words: Vec<BString> = words.map(|word| BString::from(word.into_vec())).collect();
+    let code = match words.split_first() {
+        _ if restricted::is_called(&program) => restricted::run(&program.to_string_lossy(), &words),
+        Some((first, rest)) if first == "--restricted" => restricted::run("rrsync", rest),
+        _ => run(&words),
+    };
+    std::process::ExitCode::from(code.code())
 }
 
 fn run(words: &[BString]) -> ExitCode {

@@ -15,6 +15,12 @@ pub(crate) fn offset_at(unix: i64) -> i32 {
     TimeZone::system().to_offset(moment).seconds()
 }
 
+/// Hour, minute and second of the present moment here.
+pub(crate) fn clock_time() -> String {
+    let now = Timestamp::now().to_zoned(TimeZone::system());
+    format!("{:02}:{:02}:{:02}", now.hour(), now.minute(), now.second())
+}
+
 /// The local zone, read once.
 pub(crate) struct LocalZone(TimeZone);
 

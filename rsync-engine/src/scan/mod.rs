@@ -15,8 +15,10 @@ mod request;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod wildcards;
 
 pub use args::{ArgForm, DotDotInName, SourceArg};
 pub(crate) use attributes::{AttributeSource, SentTables, SourceAttributes, follows_links};
 pub use facts::{ChangeMode, ReadAttributes};
 pub use lists::{ListSink, Scan, ScanRequest, ScannedList, wants_more};
+pub use wildcards::{TooManyNames, expand_wildcards};

@@ -461,4 +461,9 @@ pub(super) const TEXTS: &[(&str, &str)] = &[
     ("ipv6", "Connects by IPv6 only; also tells ssh so."),
     ("version", "Prints the version and what this build can do; twice: as JSON."),
     ("help", "Prints a line for each option. -h means the same if it is the only word."),
+    (
+        "restricted",
+        "As the first word: serves one directory to the owner of an ssh key, as rrsync does. See RESTRICTED USE \
+         OVER SSH.",
+    ),
 ];

@@ -13,6 +13,7 @@ mod operands;
 mod parse;
 mod refuse;
 mod replay;
+mod restricted;
 mod rows;
 mod scan;
 mod stop;
@@ -35,5 +36,8 @@ pub use operands::{Endpoints, Operand, Remote, RemoteKind, endpoints};
 pub use parse::{Command, Environment, Pending, Rejected, Request, parse, parse_daemon_request};
 pub use refuse::Refusals;
 pub use replay::{ReplayScript, ReplayScriptError};
+pub use restricted::{
+    RESTRICTED_HELP, RestrictedCommand, RestrictedError, RestrictedLine, RestrictedWord, Restriction,
+};
 pub use stop::LocalClock;
 pub use verbosity::{Debug, DebugLevels, Info, InfoLevels};

@@ -478,6 +478,9 @@ pub(super) const ROWS: &[Row] = &[
         .help("--version, -V", "print the version and what is built in"),
     Row::new("help", 0, Act(|_| Err(Halt::Help)))
         .help("--help, -h (*)", "show this help (* -h is help only on its own)"),
+    Row::new("restricted", 0, Act(scan::restricted))
+        .ours()
+        .help("--restricted", "serve one directory to an ssh key (ours)"),
     Row::new("server", 0, Server).refused(Refusal::Exact),
     Row::new("sender", 0, Sender).refused(Refusal::Exact),
     Row::new("daemon", 0, DaemonMode(false)).refused(Refusal::Never),

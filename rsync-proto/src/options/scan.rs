@@ -294,6 +294,11 @@ pub(super) fn progress_style(scan: &mut Scan, value: &[u8]) -> bool {
     value == b"bar"
 }
 
+/// The mode is chosen before anything is scanned, so that nothing in front can change it.
+pub(super) fn restricted(_: &mut Scan) -> Result<(), Halt> {
+    Err(OptionError::syntax("--restricted must be the first word").into())
+}
+
 pub(super) fn max_size(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
     let rule = SizeRule { name: "max-size", unit: b'b', min: None, max: None };
     scan.options.max_size = Some(rule.parse(value)?);

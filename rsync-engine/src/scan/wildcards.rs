@@ -1,9 +1,10 @@
-//! Wildcards in requested paths, expanded inside the module (spec 09 §10).
+//! Wildcards in requested paths, expanded inside a module or a directory (spec 09 §10).
 
 use std::io;
 
-use rsync_engine::tree::Tree;
 use rsync_proto::filter::{Filters, Side, Wildcard, sanitize};
+
+use crate::tree::Tree;
 
 /// Most names that one request may stand for.
 const NAME_LIMIT: usize = 100_000;
@@ -11,10 +12,15 @@ const NAME_LIMIT: usize = 100_000;
 /// Too many names match.
 #[derive(Debug, thiserror::Error)]
 #[error("the requested wildcards match more than {NAME_LIMIT} names")]
-pub(crate) struct TooManyNames;
+pub struct TooManyNames;
 
-/// Replaces each path that has wildcards by what it matches; one that matches nothing stays.
-pub(crate) fn expand(
+/// Replaces each path that has wildcards by what it matches in `tree` and `filters` do not hide; one that
+/// matches nothing stays. All of them lie beneath the top of the tree: a slash in front means the top, and
+/// `..` does not lead above it. `relative` keeps the `/./` of `-R`.
+///
+/// # Errors
+/// When the paths stand for more than 100,000 names.
+pub fn expand_wildcards(
     tree: &dyn Tree,
     filters: &Filters,
     paths: &[Vec<u8>],
@@ -95,8 +101,8 @@ fn join(prefix: &[u8], name: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rsync_engine::Dir;
-    use rsync_engine::tree::LocalTree;
+    use crate::Dir;
+    use crate::tree::LocalTree;
 
     #[test]
     fn wildcards_stand_for_names_inside_the_module() {
@@ -108,7 +114,8 @@ mod tests {
         }
         let tree = LocalTree::confined(Dir::open(place.path()).expect("open"));
         let expand = |path: &str| {
-            let mut found = expand(&tree, &Filters::for_module(), &[path.into()], false).expect("few");
+            let mut found =
+                expand_wildcards(&tree, &Filters::for_module(), &[path.into()], false).expect("few");
             found.sort();
             found.into_iter().map(|name| String::from_utf8(name).expect("text")).collect::<Vec<_>>()
         };
