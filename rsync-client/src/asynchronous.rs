@@ -1,12 +1,16 @@
 //! The client for async programs: every call runs on a thread of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bstr::BString;
+use rsync_engine::tree::Tree;
+use rsync_proto::options::Endpoints;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::ClientError;
 use crate::client::{CancelHandle, Client};
+use crate::plan::Plan;
 use crate::report::{Listing, Module, TransferReport};
 
 /// Like [`Client`], with calls that do not block the thread of the caller.
@@ -78,6 +82,95 @@ impl AsyncClient {
         self.run(move |client| client.pull(&source, &destination)).await
     }
 
+    /// [`Client::push`].
+    ///
+    /// # Errors
+    /// Those of the call it wraps.
+    pub async fn push<S: AsRef<[u8]>>(
+        &self,
+        sources: &[S],
+        destination: impl AsRef<[u8]>,
+    ) -> Result<TransferReport, ClientError> {
+        let (sources, destination) = (owned(sources), BString::from(destination.as_ref()));
+        self.run(move |client| client.push(&sources, &destination)).await
+    }
+
+    /// [`Client::push_tree`].
+    ///
+    /// # Errors
+    /// Those of the call it wraps.
+    pub async fn push_tree<S: AsRef<[u8]>>(
+        &self,
+        tree: Arc<dyn Tree>,
+        sources: &[S],
+        destination: impl AsRef<[u8]>,
+    ) -> Result<TransferReport, ClientError> {
+        let (sources, destination) = (owned(sources), BString::from(destination.as_ref()));
+        self.run(move |client| client.push_tree(tree, &sources, &destination)).await
+    }
+
+    /// [`Client::copy`].
+    ///
+    /// # Errors
+    /// Those of the call it wraps.
+    pub async fn copy<S: AsRef<Path>>(
+        &self,
+        sources: &[S],
+        destination: impl Into<PathBuf>,
+    ) -> Result<TransferReport, ClientError> {
+        let sources: Vec<PathBuf> = sources.iter().map(|source| source.as_ref().into()).collect();
+        let destination = destination.into();
+        self.run(move |client| client.copy(&sources, &destination)).await
+    }
+
+    /// [`Client::copy_tree`].
+    ///
+    /// # Errors
+    /// Those of the call it wraps.
+    pub async fn copy_tree<S: AsRef<[u8]>>(
+        &self,
+        tree: Arc<dyn Tree>,
+        sources: &[S],
+        destination: impl Into<PathBuf>,
+    ) -> Result<TransferReport, ClientError> {
+        let (sources, destination) = (owned(sources), destination.into());
+        self.run(move |client| client.copy_tree(tree, &sources, &destination)).await
+    }
+
+    /// [`Client::transfer`].
+    ///
+    /// # Errors
+    /// Those of the call it wraps.
+    pub async fn transfer(&self, endpoints: Endpoints) -> Result<TransferReport, ClientError> {
+        self.run(move |client| client.transfer(&endpoints)).await
+    }
+
+    /// [`Client::dry_run`].
+    ///
+    /// # Errors
+    /// Those of the call it wraps.
+    pub async fn dry_run<S: AsRef<[u8]>>(
+        &self,
+        sources: &[S],
+        destination: impl AsRef<[u8]>,
+    ) -> Result<Plan, ClientError> {
+        let (sources, destination) = (owned(sources), BString::from(destination.as_ref()));
+        self.run(move |client| client.dry_run(&sources, &destination)).await
+    }
+
+    /// [`Client::replay`].
+    ///
+    /// # Errors
+    /// Those of the call it wraps.
+    pub async fn replay(
+        &self,
+        batch: impl Into<PathBuf>,
+        destination: impl Into<PathBuf>,
+    ) -> Result<TransferReport, ClientError> {
+        let (batch, destination) = (batch.into(), destination.into());
+        self.run(move |client| client.replay(&batch, &destination)).await
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         call: impl FnOnce(Client) -> Result<T, ClientError> + Send + 'static,
@@ -92,4 +185,8 @@ impl AsyncClient {
             Err(Err(_)) => Err(ClientError::Engine(rsync_engine::EngineError::Cancelled)),
         }
     }
+}
+
+fn owned<S: AsRef<[u8]>>(words: &[S]) -> Vec<BString> {
+    words.iter().map(|word| word.as_ref().into()).collect()
 }

@@ -111,7 +111,7 @@ impl Client {
         let mut options = self.options.as_ref().clone();
         options.batch = Some(Batch::Read(BString::default()));
         let prepared = self.prepare(&options)?;
-        let _guard = self.cancel.watch(&link.control);
+        let _guard = self.watch(&link.control);
         let mut connection = Connection::new(link);
         let newest = options.protocol.unwrap_or(i32::from(NEWEST_PROTOCOL));
         let head = connection.decode(|input| BatchHead::decode(input, newest))?;
@@ -168,8 +168,8 @@ impl Client {
         let filters = prepared.filters(self, &options, &negotiated, true);
         become_copier(&mut options)?;
         let (ours, theirs) = local_pair()?;
-        let _guard = self.cancel.watch(ours.control());
-        let _other_guard = self.cancel.watch(theirs.control());
+        let _guard = self.watch(ours.control());
+        let _other_guard = self.watch(theirs.control());
         let events: Arc<dyn EventSink> = Arc::new(AsLocal(self.events.clone()));
         let (control, other_control) = (ours.control().clone(), theirs.control().clone());
         let mut session = Session::new(negotiated.clone(), options.clone(), false, events, control.clone());

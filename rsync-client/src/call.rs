@@ -54,7 +54,7 @@ impl Client {
     ) -> Result<(T, ExitCode), ClientError> {
         let Transport { link, child, proxy_request, tls } = transport;
         let control = link.control.clone();
-        let _guard = self.cancel.watch(&control);
+        let _guard = self.watch(&control);
         if self.options.timeout > 0 {
             control.set_timeout(Some(Duration::from_secs(self.options.timeout.into())));
         }

@@ -1,7 +1,7 @@
 //! The client: what it is set up with, and how it reaches an endpoint.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bstr::{BString, ByteSlice};
 use rsync_engine::{LinkControl, SocketOption};
@@ -10,7 +10,8 @@ use rsync_proto::session::ConnectProxy;
 use rsync_proto::text::{Event, EventSink, Severity, Topic};
 
 use crate::connect::{
-    ShellCommand, TcpOptions, Tls, Transport, connect_program, connect_tcp, default_blocking_io,
+    ConnectRequest, Connector, ShellCommand, TcpOptions, Tls, Transport, connect_program, connect_tcp,
+    default_blocking_io,
 };
 use crate::password::AskPassword;
 use crate::{ClientEnvironment, ClientError};
@@ -32,6 +33,7 @@ pub struct Client {
     pub(crate) password: Option<AskPassword>,
     pub(crate) cancel: CancelHandle,
     pub(crate) command_line: Arc<[BString]>,
+    pub(crate) connector: Option<Connector>,
 }
 
 /// Sets up a [`Client`].
@@ -42,6 +44,7 @@ pub struct ClientBuilder {
     password: Option<AskPassword>,
     cancel: CancelHandle,
     command_line: Vec<BString>,
+    connector: Option<Connector>,
 }
 
 /// Takes nothing.
@@ -66,6 +69,7 @@ impl Client {
             password: None,
             cancel: CancelHandle::default(),
             command_line: Vec::new(),
+            connector: None,
         }
     }
 
@@ -75,9 +79,21 @@ impl Client {
         self.cancel.clone()
     }
 
+    /// Lets the handle, and the time that is granted, end `link` until the guard is dropped.
+    pub(crate) fn watch(&self, link: &LinkControl) -> CancelGuard {
+        if let Some(limit) = self.options.stop_at {
+            let limit = UNIX_EPOCH + Duration::from_secs(u64::try_from(limit).unwrap_or(0));
+            link.stop_in(limit.duration_since(SystemTime::now()).unwrap_or_default());
+        }
+        self.cancel.watch(link)
+    }
+
     /// Connects to a daemon, by whatever way the options say.
     pub(crate) fn connect_daemon(&self, remote: &Remote) -> Result<Transport, ClientError> {
         let options = &self.options;
+        if let Some(connector) = &self.connector {
+            return connect_by(connector, &ConnectRequest { remote, server: None });
+        }
         if options.rsh.is_some() {
             let mut command = self.shell_command(remote)?;
             command.args(["--server", "--daemon", "."].map(BString::from));
@@ -115,6 +131,10 @@ impl Client {
         remote: &Remote,
         words: impl IntoIterator<Item = BString>,
     ) -> Result<Transport, ClientError> {
+        if let Some(connector) = &self.connector {
+            let words: Vec<BString> = words.into_iter().collect();
+            return connect_by(connector, &ConnectRequest { remote, server: Some(&words) });
+        }
         let mut command = self.shell_command(remote)?;
         command.args(words);
         self.spawn(&command, &[])
@@ -184,6 +204,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Who makes the connections of all calls, instead of this library.
+    #[must_use]
+    pub fn connector(mut self, connector: Connector) -> Self {
+        self.connector = Some(connector);
+        self
+    }
+
     /// The words that the script beside a batch file repeats, the program's name first; without them no
     /// script is written.
     #[must_use]
@@ -202,6 +229,7 @@ impl ClientBuilder {
             password: self.password,
             cancel: self.cancel,
             command_line: self.command_line.into(),
+            connector: self.connector,
         }
     }
 }
@@ -265,6 +293,10 @@ impl Drop for CancelGuard {
             state.links.swap_remove(at);
         }
     }
+}
+
+fn connect_by(connector: &Connector, request: &ConnectRequest<'_>) -> Result<Transport, ClientError> {
+    connector(request).map(Transport::of_link).map_err(ClientError::socket("make the connection"))
 }
 
 /// Reads an endpoint such as `host:path`, `host::module/path` or `rsync://host/module/path`.

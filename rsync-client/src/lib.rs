@@ -42,6 +42,28 @@
 //! # }
 //! ```
 //!
+//! What a transfer would do is a list of actions, before anything is changed:
+//!
+//! ```
+//! use rsync_client::{Client, Operation};
+//! use rsync_proto::options::TransferOptions;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let work = tempfile::tempdir()?;
+//! # let (source, backup) = (work.path().join("source"), work.path().join("backup"));
+//! # std::fs::create_dir(&source)?;
+//! # std::fs::create_dir(&backup)?;
+//! # std::fs::write(source.join("notes.txt"), "buy milk\n")?;
+//! let client = Client::builder().options(TransferOptions::archive()).build();
+//! let plan = client.dry_run(&[format!("{}/", source.display())], backup.display().to_string())?;
+//! let created = plan.actions.iter().find(|action| action.operation == Operation::Create);
+//! assert_eq!(created.map(|action| action.path.to_string()).as_deref(), Some("notes.txt"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/` has a small program for each kind of call.
+//!
 //! Nothing is printed and no variable is read behind the caller's back: texts and items are events for
 //! the [`EventSink`](rsync_proto::text::EventSink) of the client, failures are [`ClientError`]s with the
 //! exit code the C rsync would end with.
@@ -58,6 +80,7 @@ mod error;
 mod local;
 mod look;
 mod password;
+mod plan;
 mod prepare;
 mod pull;
 mod push;
@@ -67,9 +90,11 @@ mod session;
 pub use asynchronous::AsyncClient;
 pub use batch::BatchFile;
 pub use client::{CancelHandle, Client, ClientBuilder};
+pub use connect::{ConnectRequest, Connector};
 pub use environment::{ClientEnvironment, TlsSettings};
 pub use error::ClientError;
 pub use password::{AskPassword, PasswordError, PasswordRequest};
+pub use plan::{Action, Changes, Operation, Plan};
 pub use report::{Listed, Listing, Module, TransferReport};
 
 /// The README's program compiles.

@@ -103,7 +103,7 @@ impl Client {
         }
         let control =
             LinkControl::new().map_err(|source| ClientError::Socket { action: "make an eventfd", source })?;
-        let _guard = self.cancel.watch(&control);
+        let _guard = self.watch(&control);
         become_copier(&mut options)?;
         let session = Arc::new(Session::new(negotiated, options, false, self.events.clone(), control));
         let setup = LocalSetup {

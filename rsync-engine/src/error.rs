@@ -39,6 +39,9 @@ pub enum EngineError {
     /// The caller cancelled the transfer.
     #[error("the transfer was cancelled")]
     Cancelled,
+    /// The time that was granted is over (`--stop-at`, `--stop-after`).
+    #[error("stopping at requested limit")]
+    Stopped,
     /// The peer closed the connection in the middle.
     #[error("connection unexpectedly closed ({received} bytes received so far)")]
     UnexpectedEnd {
@@ -163,7 +166,7 @@ impl EngineError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Link { .. } => ExitCode::SOCKET_IO,
-            Self::Timeout { .. } => ExitCode::TIMEOUT,
+            Self::Timeout { .. } | Self::Stopped => ExitCode::TIMEOUT,
             Self::Cancelled => ExitCode::SIGNAL,
             Self::UnexpectedEnd { .. } => ExitCode::STREAM,
             Self::PeerExit(code) => *code,

@@ -139,7 +139,7 @@ pub(crate) fn link_error(source: io::Error, context: &'static str, control: &Lin
         io::ErrorKind::TimedOut => {
             EngineError::Timeout { seconds: control.timeout().map_or(0, |timeout| timeout.as_secs()) }
         }
-        _ if control.is_aborted() => EngineError::Cancelled,
+        _ if control.is_aborted() => control.reason(),
         _ => EngineError::Link { context, source },
     }
 }

@@ -75,6 +75,7 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
             let role = match &error {
                 ClientError::Engine(error) if is_local => error.local_role(),
                 ClientError::Filter(_) => Role::Client,
+                ClientError::Engine(EngineError::Stopped) if role == Role::EarlyReceiver => Role::Receiver,
                 ClientError::OpenBatch { .. } => Role::EarlyReceiver,
                 _ => role,
             };

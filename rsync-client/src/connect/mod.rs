@@ -2,6 +2,7 @@
 //!
 //! Every way ends in a [`Transport`]: a link for the engine, and the child process behind it if any.
 
+mod custom;
 mod program;
 mod shell;
 mod tcp;
@@ -14,6 +15,7 @@ use rsync_engine::Link;
 
 use crate::ClientError;
 
+pub use custom::{ConnectRequest, Connector};
 pub(crate) use program::connect_program;
 pub(crate) use shell::{ShellCommand, default_blocking_io};
 pub(crate) use tcp::{TcpOptions, connect_tcp};
@@ -35,6 +37,11 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
+    /// A connection that the caller made.
+    pub(crate) fn of_link(link: Link) -> Self {
+        Self { link, child: None, proxy_request: None, tls: None }
+    }
+
     /// Makes a transport of one socket.
     fn of_socket(socket: OwnedFd, child: Option<Shell>) -> Result<Self, ClientError> {
         let writer = socket.try_clone().map_err(ClientError::socket("clone the socket"))?;

@@ -80,7 +80,7 @@ struct Recording<'a> {
 impl Recording<'_> {
     fn step(&mut self) -> Result<(), EngineError> {
         if self.session.control.is_aborted() {
-            return Err(EngineError::Cancelled);
+            return Err(self.session.control.reason());
         }
         if !std::mem::replace(&mut self.began, true) {
             return self.receiver.begin().map(drop);

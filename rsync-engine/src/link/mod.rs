@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
+use crate::EngineError;
+
 /// A bidirectional byte stream to the peer.
 pub struct Link {
     /// What the peer sends.
@@ -47,6 +49,8 @@ struct Shared {
     /// The I/O timeout in milliseconds, 0 for none.
     timeout: AtomicU64,
     aborted: AtomicBool,
+    /// Milliseconds after `started` at which the link ends by itself; 0 for never.
+    stops_at: AtomicU64,
     /// The last bytes are written if the peer takes them at once.
     parting: AtomicBool,
     wake: OwnedFd,
@@ -64,6 +68,7 @@ impl LinkControl {
                 last_activity: AtomicU64::new(0),
                 timeout: AtomicU64::new(0),
                 aborted: AtomicBool::new(false),
+                stops_at: AtomicU64::new(0),
                 parting: AtomicBool::new(false),
                 wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             }),
@@ -78,10 +83,34 @@ impl LinkControl {
         let _ = rustix::io::write(&self.shared.wake, &1_u64.to_ne_bytes());
     }
 
-    /// Whether [`LinkControl::abort`] was called.
+    /// Whether [`LinkControl::abort`] was called, or the time of [`LinkControl::stop_in`] is over.
     #[must_use]
     pub fn is_aborted(&self) -> bool {
-        self.shared.aborted.load(Ordering::SeqCst)
+        self.shared.aborted.load(Ordering::SeqCst) || self.is_stopped()
+    }
+
+    /// Ends the link when so much time has passed from now (`--stop-at`), as [`LinkControl::abort`] does.
+    pub fn stop_in(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.shared.stops_at.store(self.now().saturating_add(millis).max(1), Ordering::Relaxed);
+    }
+
+    /// Whether the time of [`LinkControl::stop_in`] is over.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.time_to_stop().is_some_and(|left| left.is_zero())
+    }
+
+    fn time_to_stop(&self) -> Option<Duration> {
+        match self.shared.stops_at.load(Ordering::Relaxed) {
+            0 => None,
+            limit => Some(Duration::from_millis(limit.saturating_sub(self.now()))),
+        }
+    }
+
+    /// Why a link that is aborted ended.
+    pub(crate) fn reason(&self) -> EngineError {
+        if self.is_stopped() { EngineError::Stopped } else { EngineError::Cancelled }
     }
 
     /// From now on a write that the peer does not take at once fails.
@@ -141,7 +170,8 @@ impl LinkControl {
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            let timeout = left.map(|left| Timespec {
+            let wait = left.into_iter().chain(self.time_to_stop()).min();
+            let timeout = wait.map(|left| Timespec {
                 tv_sec: left.as_secs() as i64,
                 tv_nsec: i64::from(left.subsec_nanos()),
             });
@@ -241,6 +271,17 @@ mod tests {
         let reader = std::thread::spawn(move || link.reader.read(&mut [0; 8]).map_err(|error| error.kind()));
         control.abort();
         assert_eq!(reader.join().expect("reader"), Err(io::ErrorKind::ConnectionAborted));
+    }
+
+    #[test]
+    fn a_link_ends_when_its_time_is_over() {
+        let (mut link, _peer) = link();
+        link.control.stop_in(Duration::from_secs(3600));
+        assert!(!link.control.is_aborted());
+        link.control.stop_in(Duration::from_millis(30));
+        let error = link.reader.read(&mut [0; 8]).expect_err("no data");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        assert!(matches!(link.control.reason(), EngineError::Stopped));
     }
 
     #[test]

@@ -290,7 +290,7 @@ impl Source<'_> {
     }
 
     fn check(&self) -> Result<(), EngineError> {
-        if self.session.control.is_aborted() { Err(EngineError::Cancelled) } else { Ok(()) }
+        if self.session.control.is_aborted() { Err(self.session.control.reason()) } else { Ok(()) }
     }
 
     fn advance(&mut self, copied: &mut Copied, count: usize) {

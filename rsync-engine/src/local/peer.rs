@@ -199,7 +199,7 @@ impl Peer for LocalPeer<'_> {
         wanted: Option<&[u32]>,
     ) -> Result<(), EngineError> {
         if self.session.control.is_aborted() {
-            return Err(EngineError::Cancelled);
+            return Err(self.session.control.reason());
         }
         self.items += 1;
         let Some((list, place)) = self.files.holder(index) else { return Err(EngineError::ReceiverGone) };
@@ -312,7 +312,7 @@ impl Peer for LocalPeer<'_> {
 
     fn work(&mut self) -> Result<(), EngineError> {
         if self.session.control.is_aborted() {
-            return Err(EngineError::Cancelled);
+            return Err(self.session.control.reason());
         }
         let reported = self.report_settled()?;
         if self.shared.tell_finished() || reported {

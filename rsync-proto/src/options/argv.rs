@@ -426,7 +426,7 @@ impl Writer<'_> {
         if path.starts_with(b"-") {
             word.extend_from_slice(b"./");
         }
-        if self.options.secluded_args || self.options.old_args > 0 || module.is_empty() {
+        if self.options.old_args > 0 || module.is_empty() {
             word.extend_from_slice(path);
         } else {
             let splitting = [b" ", module, b"/"].concat();

@@ -359,10 +359,11 @@ pub(super) fn crtimes(scan: &mut Scan) -> Result<(), Halt> {
 }
 
 pub(super) fn stop_after(scan: &mut Scan, value: &[u8], environment: &Environment) -> Result<(), Halt> {
-    let Some(minutes) = parse_minutes(value) else {
+    let seconds = parse_minutes(value).and_then(|minutes| minutes.checked_mul(60));
+    let Some(time) = seconds.and_then(|seconds| environment.clock.now.checked_add(seconds)) else {
         return Err(OptionError::syntax(format!("invalid --stop-after value: {}", shown(value))).into());
     };
-    scan.options.stop_at = Some(environment.clock.now + minutes * 60);
+    scan.options.stop_at = Some(time);
     Ok(())
 }
 

@@ -9,10 +9,7 @@ impl TransferOptions {
     #[must_use]
     pub fn unsupported(&self) -> Vec<&'static str> {
         let named = |on: bool, name| on.then_some(name);
-        [named(self.iconv.is_some(), "--iconv"), named(!self.server && self.stop_at.is_some(), "--stop-at")]
-            .into_iter()
-            .flatten()
-            .collect()
+        [named(self.iconv.is_some(), "--iconv")].into_iter().flatten().collect()
     }
 }
 
