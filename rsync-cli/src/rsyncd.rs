@@ -50,9 +50,6 @@ struct Arguments {
     /// This is the process in the background.
     #[arg(long, hide = true)]
     detached: bool,
-    /// This is a worker process of a daemon.
-    #[arg(long, hide = true)]
-    worker: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -63,6 +60,9 @@ enum Manual {
 
 /// This program, even if its file was replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// The only argument of a worker process of a daemon.
+const WORKER: &str = "--worker";
 
 struct LocalZone(TimeZone);
 
@@ -78,11 +78,12 @@ impl Zone for LocalZone {
 
 #[expect(clippy::print_stderr, reason = "this is a command")]
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if arguments.worker {
+    // A worker is started often and needs none of what reading a command line takes.
+    if std::env::args_os().skip(1).eq([WORKER]) {
         // The daemon was told what went wrong.
         return run_worker(local_zone()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
+    let arguments = Arguments::parse();
     if let Some(text) = arguments.dparam.iter().find(|text| !text.contains('=')) {
         eprintln!("--dparam value is missing an '=': {text}");
         return ExitCode::from(1);
@@ -172,7 +173,7 @@ fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
     let mut builder = Daemon::from_file(arguments.config)
         .overrides(arguments.dparam.into_iter().map(BString::from))
         .zone(local_zone())
-        .worker_command(OWN_PROGRAM, ["--worker".into()]);
+        .worker_command(OWN_PROGRAM, [WORKER.into()]);
     for address in arguments.address {
         builder = builder.address(address);
     }
@@ -188,7 +189,8 @@ fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
     for (listener, is_secure) in activated_listeners()? {
         builder = builder.listener(listener, is_secure);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Sessions have processes and threads of their own; what is left for this one is little.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match client {
             Some(client) => serve_one(builder.without_listeners().bind()?, client).await,

@@ -9,6 +9,9 @@ use super::file::Output;
 /// Runs of zeros at least this long inside a write become holes (`--sparse`).
 const SHORTEST_HOLE: usize = 1024;
 
+/// What arrives in smaller pieces is written so many bytes at once: pieces end anywhere in a page.
+const WRITE_SIZE: usize = 128 << 10;
+
 /// A file that is written from front to back.
 #[derive(Debug)]
 pub(super) struct FileOutput {
@@ -16,6 +19,11 @@ pub(super) struct FileOutput {
     sparse: bool,
     /// It is a device, which has the length it has.
     device: bool,
+    /// Nobody reads the file before it is whole: what arrives may be gathered.
+    gathers: bool,
+    /// What was gathered, and where it belongs.
+    gathered: Vec<u8>,
+    gathered_at: u64,
     /// Disk space reserved, in bytes from the start.
     reserved: u64,
 }
@@ -23,7 +31,39 @@ pub(super) struct FileOutput {
 impl FileOutput {
     pub(super) fn new(file: File, sparse: bool) -> Self {
         let device = file.metadata().is_ok_and(|metadata| !metadata.is_file());
-        Self { file, sparse: sparse && !device, device, reserved: 0 }
+        let sparse = sparse && !device;
+        Self { file, sparse, device, gathers: false, gathered: Vec::new(), gathered_at: 0, reserved: 0 }
+    }
+
+    /// Writes to a file that was just made. What arrives may be gathered until [`FileOutput::flush`].
+    pub(super) fn new_file(file: File, sparse: bool) -> Self {
+        let (gathers, gathered) = (!sparse, Vec::new());
+        Self { file, sparse, device: false, gathers, gathered, gathered_at: 0, reserved: 0 }
+    }
+
+    /// Writes what was gathered.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let result = self.file.write_all_at(&self.gathered, self.gathered_at);
+        self.gathered.clear();
+        result
+    }
+
+    fn gather(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let follows = offset == self.gathered_at + self.gathered.len() as u64;
+        if !follows || self.gathered.len() + data.len() > WRITE_SIZE {
+            self.flush()?;
+        }
+        if data.len() >= WRITE_SIZE {
+            return self.file.write_all_at(data, offset);
+        }
+        if self.gathered.is_empty() {
+            self.gathered_at = offset;
+        } else {
+            // There is more than one piece, so that there may be many.
+            self.gathered.reserve_exact(WRITE_SIZE - self.gathered.len());
+        }
+        self.gathered.extend_from_slice(data);
+        Ok(())
     }
 
     pub(super) fn file(&self) -> &File {
@@ -100,7 +140,11 @@ fn length_before_hole(data: &[u8], start: usize) -> usize {
 
 impl Output for FileOutput {
     fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if self.sparse { self.write_sparse(offset, data) } else { self.file.write_all_at(data, offset) }
+        match (self.sparse, self.gathers) {
+            (true, _) => self.write_sparse(offset, data),
+            (_, true) => self.gather(offset, data),
+            _ => self.file.write_all_at(data, offset),
+        }
     }
 
     fn plain_file(&self) -> Option<&File> {
@@ -136,6 +180,29 @@ mod tests {
                 .collect();
             prop_assert_eq!(written(&pieces), pieces.concat());
         }
+    }
+
+    #[test]
+    fn what_is_gathered_arrives_in_its_place_whatever_the_pieces() {
+        let mut output = FileOutput::new_file(tempfile::tempfile().expect("file"), false);
+        let content: Vec<u8> = (0..WRITE_SIZE * 5).map(|at| (at ^ (at >> 8)) as u8).collect();
+        let lengths = [1, 9_996, 32_768, WRITE_SIZE - 1, WRITE_SIZE, WRITE_SIZE + 1, 7, 70_000];
+        let mut at = 0;
+        for length in lengths.into_iter().cycle() {
+            let end = content.len().min(at + length);
+            output.write(at as u64, &content[at..end]).expect("write");
+            at = end;
+            if at == content.len() {
+                break;
+            }
+        }
+        output.write(3, b"back").expect("write");
+        output.flush().expect("write");
+        output.finish(content.len() as u64, true, false).expect("finish");
+        let mut written = vec![0; content.len()];
+        output.file().read_exact_at(&mut written, 0).expect("read");
+        assert_eq!(&written[3..7], b"back");
+        assert!(written[7..] == content[7..] && written[..3] == content[..3]);
     }
 
     #[test]

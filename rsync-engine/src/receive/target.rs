@@ -164,7 +164,12 @@ impl<'a> Target<'a> {
             output: Some(&mut draft.output),
             has_data: &has_data,
         };
-        let received = content.assemble(assembly);
+        let mut received = content.assemble(assembly);
+        // Whatever became of it, what has come is in the file.
+        if let (Err(error), Ok(received)) = (draft.output.flush(), &mut received) {
+            received.verified = false;
+            received.write_error.get_or_insert(error);
+        }
         let finish = Finish {
             session,
             shared: self.shared,
@@ -294,7 +299,8 @@ impl Draft {
             return Ok(Self { output, temp: None, in_partial_dir: true });
         }
         let (file, temp) = temps.create_temp(name, &mut rand::random)?;
-        Ok(Self { output: FileOutput::new(file, options.sparse), temp: Some(temp), in_partial_dir: false })
+        let output = FileOutput::new_file(file, options.sparse);
+        Ok(Self { output, temp: Some(temp), in_partial_dir: false })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::outbox::Outbox;
 use crate::tree::ReadAt;
 
 /// Bytes read at once, if the matcher does not want more.
-const READ_SIZE: usize = 256 << 10;
+const READ_SIZE: usize = 128 << 10;
 /// Literal data is written in pieces of so many bytes.
 const PIECE: usize = 32 << 10;
 
