@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bstr::BString;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// What a program left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,12 +91,15 @@ impl Running {
     /// # Panics
     /// If it cannot be started.
     pub fn start(command: &mut Command) -> Self {
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn();
+        Self::start_fed(command.stdin(Stdio::null()))
+    }
+
+    /// Starts `command` with the standard input that it says; a pipe stays open until its end.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start_fed(command: &mut Command) -> Self {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
@@ -120,9 +123,17 @@ impl Running {
         let _ = kill_process_group(pid, signal);
     }
 
+    /// Sends a signal to the program alone, as a user or a supervisor does.
+    pub fn signal_leader(&self, signal: Signal) {
+        // It may be gone already.
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+
     /// Waits for its end.
     pub fn finish(mut self) -> Outcome {
+        let input = self.child.stdin.take();
         let status = self.child.wait().unwrap();
+        drop(input);
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
         let read = |reader: thread::JoinHandle<Vec<u8>>| BString::from(reader.join().unwrap());
         Outcome { code, stdout: read(self.stdout), stderr: read(self.stderr) }

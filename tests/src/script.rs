@@ -140,6 +140,8 @@ pub struct Recording {
     pub server: Vec<(usize, Vec<u8>)>,
     /// What the client said.
     pub client: Vec<u8>,
+    /// The same, as it came.
+    pub client_pieces: Vec<Vec<u8>>,
 }
 
 impl Recording {
@@ -154,6 +156,26 @@ impl Recording {
     pub fn client_data(&self) -> &[u8] {
         let end = self.client.find(b"\0\0").unwrap();
         &self.client[end + 2..]
+    }
+
+    /// The words that the client wants a server to have.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let text = self.client[..self.client.find(b"\0\0").unwrap()].rsplit(|&byte| byte == b'\n').next();
+        let words = text.unwrap_or_default().split(|&byte| byte == 0);
+        words.map(|word| word.as_bstr().to_string()).collect()
+    }
+
+    /// The binary phase of the client, as it came.
+    #[must_use]
+    pub fn client_data_pieces(&self) -> Vec<Vec<u8>> {
+        let mut skip = self.client.len() - self.client_data().len();
+        let rest = self.client_pieces.iter().map(|piece| {
+            let skipped = skip.min(piece.len());
+            skip -= skipped;
+            piece[skipped..].to_vec()
+        });
+        rest.filter(|piece| !piece.is_empty()).collect()
     }
 
     /// The script that says the same at the same moments, after `change` altered its bytes.
@@ -188,7 +210,13 @@ pub fn tap(port: u16) -> (u16, Arc<Mutex<Recording>>) {
         let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
         let heard = Arc::clone(&written);
-        thread::spawn(move || relay(from, to, |piece| heard.lock().unwrap().client.extend_from_slice(piece)));
+        thread::spawn(move || {
+            relay(from, to, |piece| {
+                let mut recording = heard.lock().unwrap();
+                recording.client.extend_from_slice(piece);
+                recording.client_pieces.push(piece.to_vec());
+            });
+        });
         relay(server, client, |piece| {
             let mut recording = written.lock().unwrap();
             let heard = data_len(&recording.client);

@@ -1,11 +1,15 @@
 //! Connections that break and programs that die: what is left behind, and how the next run goes on.
 
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rsync_e2e::mount::Tmpfs;
-use rsync_e2e::pull::destination_of;
+use rsync_e2e::outcome::{Outcome, Running};
+use rsync_e2e::pull::{destination_of, environment};
 use rsync_e2e::tree::random;
-use rsync_e2e::{Compare, ProxyPlan, Pull, Side, Snapshot, Tree, run};
+use rsync_e2e::{Compare, ProxyPlan, Pull, Side, Snapshot, Tree, Work, run, shell};
+use rustix::process::Signal;
 
 const BIG: usize = 4 << 20;
 
@@ -130,5 +134,134 @@ fn a_client_that_dies_does_not_stop_the_daemon() {
             .differences(&Snapshot::take(&killed.work.join("source")), Compare::CONTENT)
             .iter()
             .for_each(|line| assert!(line.contains("only on the left"), "{line}"));
+    }
+}
+
+/// Which way the data goes in a run that a signal ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Local,
+    Pull,
+    Push,
+}
+
+/// A slow run of `side` with these options; it is sent `signal` when its file has begun to grow. Answers
+/// the work, the outcome, and the names and sizes of files in the destination once nothing changes.
+fn signalled(side: Side, way: Way, options: &[&str], signal: Signal) -> (Work, Outcome, Vec<String>) {
+    let work = Work::new();
+    Tree::new().random("big", 3 << 20, 7).write(&work.join("source"));
+    Tree::new().write(&work.join("destination"));
+    let mut command = Command::new(side.rsync());
+    environment(&mut command);
+    command.current_dir(work.path()).args(["-a", "--bwlimit=700"]).args(options);
+    if way != Way::Local {
+        command.arg("-e").arg(shell::plain(&work)).arg("--rsync-path").arg(side.rsync());
+    }
+    let far = |name: &str| format!("host:{}/{name}/", work.path().display());
+    match way {
+        Way::Local => command.args(["source/", "destination/"]),
+        Way::Pull => command.arg(far("source")).arg("destination/"),
+        Way::Push => command.arg("source/").arg(far("destination")),
+    };
+    let mut running = Running::start(&mut command);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !files(&work).iter().any(|name| !name.ends_with(" 0")) {
+        assert!(running.is_running() && Instant::now() < deadline, "{side:?} {way:?}: nothing arrives");
+        thread::sleep(Duration::from_millis(5));
+    }
+    running.signal_leader(signal);
+    let outcome = running.finish();
+    // The far end of a push leaves a moment later.
+    let mut before = Vec::new();
+    let mut now = files(&work);
+    while before != now || now.iter().any(|name| name.contains(".big.")) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(60));
+        (before, now) = (now, files(&work));
+    }
+    (work, outcome, now)
+}
+
+/// Names and sizes of the files below the destination.
+fn files(work: &Work) -> Vec<String> {
+    let mut found = Vec::new();
+    for directory in ["destination", "destination/.part"] {
+        for entry in std::fs::read_dir(work.join(directory)).into_iter().flatten().flatten() {
+            if let Some(facts) = entry.metadata().ok().filter(std::fs::Metadata::is_file) {
+                let name = entry.file_name().into_string().unwrap_or_default();
+                found.push(format!("{directory}/{name} {}", facts.len()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The name alone.
+fn names(files: &[String]) -> Vec<&str> {
+    files.iter().filter_map(|file| file.split(' ').next()).collect()
+}
+
+fn a_signal_ends_it_like_c(way: Way) {
+    for (options, signal) in [
+        (&[][..], Signal::INT),
+        (&["--partial"], Signal::TERM),
+        (&["--partial-dir=.part"], Signal::HUP),
+        (&["--inplace"], Signal::INT),
+        (&["--delay-updates", "--partial"], Signal::TERM),
+    ] {
+        let (_, theirs, c_files) = signalled(Side::C, way, options, signal);
+        let (work, ours, our_files) = signalled(Side::Ours, way, options, signal);
+        let what = format!("{way:?} {options:?} {signal:?}\n{}\nC: {}", ours.stderr, theirs.stderr);
+        assert_eq!((ours.code, theirs.code), (20, 20), "{what}");
+        let text = "rsync error: received SIGINT, SIGTERM, or SIGHUP (code 20) at ";
+        assert!(ours.stderr.to_string().contains(text), "{what}");
+        assert_eq!(names(&our_files), names(&c_files), "{what}");
+        // What was kept is the beginning of the file, and the next run completes it.
+        if let Some(kept) = our_files.first().and_then(|file| file.split(' ').next()) {
+            let kept = std::fs::read(work.join(kept)).expect("kept");
+            let whole = std::fs::read(work.join("source/big")).expect("there");
+            assert!(!kept.is_empty() && whole.starts_with(&kept), "{what}");
+        }
+        let mut again = Command::new(Side::Ours.rsync());
+        environment(&mut again);
+        let again = again.current_dir(work.path()).arg("-a").args(options).args(["source/", "destination/"]);
+        run(again).expect_ok();
+        Snapshot::take(&work.join("destination"))
+            .assert_same(&Snapshot::take(&work.join("source")), Compare::ALL);
+    }
+}
+
+#[test]
+fn a_signal_ends_a_local_copy_and_keeps_what_partial_asks_for() {
+    a_signal_ends_it_like_c(Way::Local);
+}
+
+#[test]
+fn a_signal_ends_a_pull_and_keeps_what_partial_asks_for() {
+    a_signal_ends_it_like_c(Way::Pull);
+}
+
+#[test]
+fn a_signal_ends_a_push_and_the_server_keeps_what_partial_asks_for() {
+    a_signal_ends_it_like_c(Way::Push);
+}
+
+#[test]
+fn a_signal_ends_a_server_that_waits() {
+    for (signal, options) in [
+        (Signal::INT, &["--server", "-re.LsfxCIu", ".", "d"][..]),
+        (Signal::TERM, &["--server", "--sender", "-re.LsfxCIu", ".", "."]),
+        (Signal::HUP, &["--server", "-re.LsfxCIu", ".", "d"]),
+    ] {
+        let work = Work::new();
+        let mut command = Command::new(Side::Ours.rsync());
+        environment(&mut command);
+        command.current_dir(work.path()).args(options).stdin(Stdio::piped());
+        let mut running = Running::start_fed(&mut command);
+        thread::sleep(Duration::from_millis(150));
+        assert!(running.is_running(), "{options:?} left before it was told to");
+        running.signal_leader(signal);
+        let outcome = running.finish();
+        assert_eq!(outcome.code, 20, "{signal:?}: {}", outcome.stderr);
     }
 }

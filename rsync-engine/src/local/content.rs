@@ -91,25 +91,12 @@ impl Content for Source<'_> {
         let is_fresh = assembly.new_file && start == 0;
         let extends_another = assembly.basis.is_some_and(|basis| self.begins_differently(basis, start));
         if let Some(output) = assembly.output {
-            match (output.plain_file(), self.content.file()) {
-                (Some(target), Some(source)) => {
-                    if start == 0 && self.may_share() {
-                        self.share(source, target, &mut copied)?;
-                    }
-                    if self.digest.is_none() {
-                        if is_fresh && copied.offset == 0 {
-                            self.copy_by_pieces(source, target, &mut copied)?;
-                        }
-                        self.copy_in_kernel(source, target, &mut copied)?;
-                    }
-                }
-                _ if self.reflink() == Reflink::Always => return Err(self.unshared(Errno::OPNOTSUPP)),
-                _ => {}
-            }
-            self.copy_through_memory(output, &mut copied)?;
+            let result = self.copy(output, is_fresh, &mut copied);
+            // What a cancelled copy leaves may be worth keeping (`--partial`).
+            assembly.has_data.set(copied.offset > start);
+            result?;
         }
         self.copied = copied.offset - start;
-        assembly.has_data.set(copied.offset > start);
         self.session.counters.literal.fetch_add(self.copied, Ordering::Relaxed);
         if let Some(error) = &copied.read_error {
             failed(self.session, Failure::ReadSource(self.place), error);
@@ -127,6 +114,31 @@ impl Content for Source<'_> {
 }
 
 impl Source<'_> {
+    /// Copies all of it, in the cheapest way that works.
+    fn copy(
+        &mut self,
+        output: &mut dyn Output,
+        is_fresh: bool,
+        copied: &mut Copied,
+    ) -> Result<(), EngineError> {
+        match (output.plain_file(), self.content.file()) {
+            (Some(target), Some(source)) => {
+                if copied.offset == 0 && self.may_share() {
+                    self.share(source, target, copied)?;
+                }
+                if self.digest.is_none() {
+                    if is_fresh && copied.offset == 0 {
+                        self.copy_by_pieces(source, target, copied)?;
+                    }
+                    self.copy_in_kernel(source, target, copied)?;
+                }
+            }
+            _ if self.reflink() == Reflink::Always => return Err(self.unshared(Errno::OPNOTSUPP)),
+            _ => {}
+        }
+        self.copy_through_memory(output, copied)
+    }
+
     /// Whether the first `length` bytes are not those of `basis` (`--append-verify`).
     fn begins_differently(&mut self, basis: &File, length: u64) -> bool {
         if self.session.options.append != Append::Verify {
