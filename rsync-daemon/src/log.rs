@@ -1,11 +1,12 @@
 //! The daemon's log: a file, the system log, or any writer (spec 09 §14).
 
-use std::fs::OpenOptions;
+use std::collections::HashMap;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -18,7 +19,7 @@ use crate::worker::FrontLine;
 /// Where lines of a log go.
 #[derive(Clone)]
 pub enum LogTarget {
-    /// Appended to this file, which is opened for every line, so that it may be moved away.
+    /// Appended to this file, which may be moved away at any time: the next line makes it anew.
     File(PathBuf),
     /// The system log.
     Syslog {
@@ -121,10 +122,11 @@ impl Log {
     ) -> io::Result<Self> {
         let (writer, orders) = sync_channel(BACKLOG);
         std::thread::Builder::new().name("log".into()).spawn(move || {
+            let mut files = OpenFiles::default();
             for order in orders {
                 match order {
                     // A log that cannot be written has nobody else to tell.
-                    Order::Write(target, line) => drop(target.write(&line)),
+                    Order::Write(target, line) => drop(target.write(&line, &mut files)),
                     Order::Flush(done) => drop(done.send(())),
                 }
             }
@@ -250,15 +252,40 @@ pub(crate) fn now() -> i64 {
 }
 
 impl LogTarget {
-    fn write(&self, line: &[u8]) -> io::Result<()> {
+    fn write(&self, line: &[u8], files: &mut OpenFiles) -> io::Result<()> {
         match self {
             Self::Nothing => Ok(()),
-            Self::File(path) => {
-                OpenOptions::new().append(true).create(true).mode(0o644).open(path)?.write_all(line)
-            }
+            Self::File(path) => files.file(path)?.write_all(line),
             Self::Writer(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).write_all(line),
             Self::Syslog { .. } => UnixDatagram::unbound()?.send_to(line, SYSLOG_SOCKET).map(drop),
         }
+    }
+}
+
+/// Log files that stay open: when descriptors run out, the log can still say so.
+#[derive(Default)]
+struct OpenFiles(HashMap<PathBuf, File>);
+
+/// Most of them.
+const OPEN_FILES: usize = 16;
+
+impl OpenFiles {
+    /// The file that is at `path` now.
+    fn file(&mut self, path: &Path) -> io::Result<&mut File> {
+        let place = |found: &Metadata| (found.dev(), found.ino());
+        let is_there = |file: &File| {
+            let (open, there) = (file.metadata().ok(), path.metadata().ok());
+            open.zip(there).is_some_and(|(open, there)| place(&open) == place(&there))
+        };
+        if !self.0.get(path).is_some_and(is_there) {
+            self.0.remove(path);
+            if self.0.len() >= OPEN_FILES {
+                self.0.clear();
+            }
+            let file = OpenOptions::new().append(true).create(true).mode(0o644).open(path)?;
+            self.0.insert(path.into(), file);
+        }
+        self.0.get_mut(path).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -352,12 +379,29 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_moved_away_is_made_anew() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (path, moved) = (place.path().join("log"), place.path().join("log.1"));
+        let log = Log::new(LogTarget::File(path.clone()), Arc::new(Utc), Style::Text).expect("a thread");
+        let say = |text| {
+            log.info(text);
+            log.flush();
+        };
+        say("one");
+        say("two");
+        std::fs::rename(&path, &moved).expect("moved");
+        say("three");
+        let lines = |path: &Path| std::fs::read_to_string(path).expect("a log").lines().count();
+        assert_eq!((lines(&moved), lines(&path)), (2, 1));
+    }
+
+    #[test]
     fn a_json_line_says_whom_it_is_about() {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let target = LogTarget::Writer(Arc::clone(&lines) as Arc<Mutex<dyn Write + Send>>);
         let log = Log::new(target, Arc::new(Utc), Style::Json).expect("a thread");
         log.info("starting");
-        let about = About { connection: Some(3), module: Some(b"m\xff\n".into()), ..About::default() };
+        let about = About { connection: Some(3), module: Some(b"m\xff\x01".into()), ..About::default() };
         log.about(about).warning(b"a\"\x1b");
         log.flush();
         let text = String::from_utf8(lines.lock().expect("unpoisoned").clone()).expect("UTF-8");
@@ -369,7 +413,7 @@ mod tests {
                 && lines[0]["module"].is_null()
         );
         assert_eq!((&lines[1]["message"], &lines[1]["connection"]), (&"a\"\\#033".into(), &3.into()));
-        assert_eq!((&lines[1]["module"], &lines[1]["level"]), (&"m\u{fffd}\\#012".into(), &"warning".into()));
+        assert_eq!((&lines[1]["module"], &lines[1]["level"]), (&"m\u{fffd}\\#001".into(), &"warning".into()));
     }
 
     #[test]
