@@ -37,5 +37,5 @@ pub use pull::{Pull, Transport};
 pub use snapshot::{Compare, Snapshot};
 pub use tree::Tree;
 pub use twins::{Twin, Twins};
-pub use ways::{Copying, Way};
+pub use ways::{Copied, Copying, Way};
 pub use work::Work;

@@ -230,8 +230,19 @@ impl Dir {
     /// # Errors
     /// What the system says.
     pub fn create_temp(&self, name: &[u8], random: &mut dyn FnMut() -> u64) -> io::Result<(File, Vec<u8>)> {
+        self.create_temp_as(name, true, random)
+    }
+
+    /// [`Dir::create_temp`], whose name begins with a dot if it is to be `hidden` (`--temp-dir` hides
+    /// nothing).
+    pub(crate) fn create_temp_as(
+        &self,
+        name: &[u8],
+        hidden: bool,
+        random: &mut dyn FnMut() -> u64,
+    ) -> io::Result<(File, Vec<u8>)> {
         loop {
-            let temp = temp_name(component(name)?, random());
+            let temp = temp_name(component(name)?, hidden, random());
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match rustix::fs::openat(&self.fd, &temp[..], flags, Mode::RUSR | Mode::WUSR) {
                 Ok(fd) => return Ok((File::from(fd), temp)),
@@ -425,9 +436,10 @@ pub(crate) fn timestamps(mtime: Option<(i64, u32)>, atime: Option<(i64, u32)>) -
     Timestamps { last_access: time(atime), last_modification: time(mtime) }
 }
 
-/// `.NAME.XXXXXX`, at most 254 bytes long, without cutting a character in two (spec 07 §6.1).
-fn temp_name(name: &[u8], mut random: u64) -> Vec<u8> {
-    let base = name.strip_prefix(b".").unwrap_or(name);
+/// `.NAME.XXXXXX`, or `NAME.XXXXXX` if it is not to be `hidden`, at most 254 bytes long, without cutting a
+/// character in two (spec 07 §6.1).
+fn temp_name(name: &[u8], hidden: bool, mut random: u64) -> Vec<u8> {
+    let base = name.strip_prefix(b".").filter(|_| hidden).unwrap_or(name);
     let limit = NAME_MAX - 1 - b"..XXXXXX".len();
     let mut kept = &base[..base.len().min(limit)];
     if base.get(kept.len()).is_some_and(|byte| byte & 0x80 != 0) {
@@ -436,7 +448,9 @@ fn temp_name(name: &[u8], mut random: u64) -> Vec<u8> {
     }
     kept = kept.strip_suffix(b".").unwrap_or(kept);
     let mut temp = Vec::with_capacity(kept.len() + 8);
-    temp.push(b'.');
+    if hidden {
+        temp.push(b'.');
+    }
     temp.extend_from_slice(kept);
     if !kept.is_empty() {
         temp.push(b'.');
@@ -510,11 +524,13 @@ mod tests {
 
     #[test]
     fn temporary_names_fit_and_never_cut_a_character() {
-        assert!(temp_name(b"name", 0).starts_with(b".name."));
-        assert!(temp_name(b".hidden", 0).starts_with(b".hidden."));
-        assert_eq!(temp_name(&[b'x'; 255], 1).len(), 254);
+        assert!(temp_name(b"name", true, 0).starts_with(b".name."));
+        assert!(temp_name(b"name", false, 0).starts_with(b"name."));
+        assert!(temp_name(b".hidden", true, 0).starts_with(b".hidden."));
+        assert!(temp_name(b".hidden", false, 0).starts_with(b".hidden."));
+        assert_eq!(temp_name(&[b'x'; 255], true, 1).len(), 254);
         let umlauts = "\u{e4}".repeat(127);
-        assert_eq!(temp_name(umlauts.as_bytes(), 1).len(), b".XXXXXX".len());
+        assert_eq!(temp_name(umlauts.as_bytes(), true, 1).len(), b".XXXXXX".len());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use rsync_proto::text::{Failure, Message};
 use super::entry::At;
 use super::judge::{QuickCheck, Wanted, item_flags, quick_check};
 use super::nodes::{class, is_equal_node, replace};
+use super::renamed::copy_content;
 use super::run::Generator;
 use crate::EngineError;
 use crate::backup::Purpose;
@@ -245,13 +246,18 @@ impl Generator<'_> {
     }
 
     fn copy_candidate(&mut self, at: &At<'_>, candidate: &Candidate, wanted: &Wanted) -> io::Result<()> {
-        let mut from = self.open_alternate(at, candidate.number)?;
+        let from = self.open_alternate(at, candidate.number)?;
+        self.copy_from(at, &from, wanted)
+    }
+
+    /// Puts a copy of `from` in place.
+    pub(super) fn copy_from(&mut self, at: &At<'_>, from: &File, wanted: &Wanted) -> io::Result<()> {
         let dir = self.in_place(at, |dir, _| dir.try_clone())?;
         let name = self.destination.map_or(at.path, |destination| destination.place_of(&at.entry).1);
         let (mut to, temp) = dir.create_temp(name, &mut rand::random)?;
-        let copied = io::copy(&mut from, &mut to)
-            .and_then(|_| if self.session.options.fsync { to.sync_all() } else { Ok(()) })
-            .and_then(|()| self.set_copied_attributes(at, (&from, &to), wanted))
+        let copied = copy_content(&mut &*from, &mut to)
+            .and_then(|()| if self.session.options.fsync { to.sync_all() } else { Ok(()) })
+            .and_then(|()| self.set_copied_attributes(at, (from, &to), wanted))
             .and_then(|()| dir.rename(&temp, &dir, name));
         if copied.is_err() {
             // The content comes from the sender then; there is nothing to say.

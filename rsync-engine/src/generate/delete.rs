@@ -119,16 +119,16 @@ impl Deleter {
 }
 
 impl Generator<'_> {
-    /// When deletions happen, with the version's own default decided.
+    /// When deletions happen, with the version's own default decided. Where what is deleted may still serve
+    /// as basis, that is decided before, but done at the end.
     pub(super) fn delete_timing(&self) -> DeleteTiming {
-        match self.session.options.delete {
-            DeleteTiming::Unspecified if self.session.negotiated.is_modern() => DeleteTiming::During,
-            DeleteTiming::Unspecified => DeleteTiming::Before,
+        let options = &self.session.options;
+        match options.delete_mode(self.session.negotiated.is_modern()) {
+            DeleteTiming::Before | DeleteTiming::During if options.detect_renamed => DeleteTiming::Delay,
             timing => timing,
         }
     }
 
-    /// Whether deletions are carried out after the transfer.
     pub(super) fn deletes_late(&self) -> bool {
         matches!(self.delete_timing(), DeleteTiming::Delay | DeleteTiming::After)
     }

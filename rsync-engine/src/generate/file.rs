@@ -33,6 +33,8 @@ enum Elsewhere {
     Alternate(Candidate),
     /// A file of a similar name.
     Similar(Found),
+    /// A file of the destination at this path, which has most likely the same content.
+    Renamed(Vec<u8>),
 }
 
 impl Generator<'_> {
@@ -75,7 +77,15 @@ impl Generator<'_> {
         if is_missing && similar.is_none() && self.may_postpone(&at) {
             return self.postpone_member(&at);
         }
+        let is_missing = is_missing && similar.is_none();
+        let renamed = if is_missing { self.find_renamed(&at) } else { None };
+        if let (Some(path), true) = (&renamed, options.checksum)
+            && self.copy_renamed(&at, path)?
+        {
+            return Ok(());
+        }
         let elsewhere = alternate.map(Elsewhere::Alternate).or(similar.map(Elsewhere::Similar));
+        let elsewhere = elsewhere.or(renamed.map(Elsewhere::Renamed));
         self.request(&at, regular.as_ref(), partial, elsewhere)
     }
 
@@ -223,7 +233,8 @@ impl Generator<'_> {
             .requests
             .insert(at.index, Request { flags, basis: offer.basis, redo: self.in_redo, append_at });
         let basis = match offer.basis {
-            Basis::None | Basis::Destination => WireBasis::Destination,
+            // The sender cannot name it, and need not.
+            Basis::None | Basis::Destination | Basis::Renamed => WireBasis::Destination,
             Basis::Partial => WireBasis::PartialDir,
             Basis::Alternate(number) => WireBasis::AlternateDir(number),
             Basis::Similar(None) => WireBasis::Fuzzy,
@@ -233,6 +244,10 @@ impl Generator<'_> {
             Some(Elsewhere::Similar(found)) if matches!(offer.basis, Basis::Similar(_)) => {
                 self.shared.requests.offer_similar(at.index, found.name.clone());
                 Some(found.name)
+            }
+            Some(Elsewhere::Renamed(path)) if offer.basis == Basis::Renamed => {
+                self.shared.requests.offer_similar(at.index, path);
+                None
             }
             _ => None,
         };
@@ -265,6 +280,11 @@ impl Generator<'_> {
                 (Basis::Alternate(*number), self.open_alternate(at, *number))
             }
             Elsewhere::Similar(found) => (Basis::Similar(found.alternate), self.open_similar(at, found)),
+            Elsewhere::Renamed(path) => {
+                let root = self.destination.map(|destination| &destination.root);
+                let missing = || Err(io::ErrorKind::NotFound.into());
+                (Basis::Renamed, root.map_or_else(missing, |root| super::renamed::open(root, path)))
+            }
         });
         if let Some((basis, Ok(file))) = opened
             && let Ok(length) = length(&file)

@@ -12,11 +12,13 @@ pub(crate) mod judge;
 mod links;
 mod nodes;
 mod peer;
+mod renamed;
 mod run;
 mod similar;
 mod wire;
 
 pub(crate) use delete::Deleter;
 pub(crate) use peer::Peer;
+pub(crate) use renamed::open as open_renamed;
 pub(crate) use run::{Ended, Generator};
 pub(crate) use wire::Wire;

@@ -20,6 +20,7 @@ use super::dirs::Directories;
 use super::entry::At;
 use super::links::LinkGroups;
 use super::peer::Peer;
+use super::renamed::Renamed;
 use super::similar::Similar;
 use crate::backup::Backups;
 use crate::companions::Alternate;
@@ -77,6 +78,8 @@ pub(crate) struct Generator<'a> {
     pub(super) alternates: Vec<Option<DirStack>>,
     /// Files near the entry at hand that may serve as basis.
     pub(super) similar: Similar,
+    /// Files anywhere in the destination that may serve as basis.
+    pub(super) renamed: Renamed,
     pub(super) directories: Directories,
     pub(super) deleter: Deleter,
 }
@@ -129,6 +132,7 @@ impl<'a> Generator<'a> {
             backups: None,
             alternates: Vec::new(),
             similar: Similar::default(),
+            renamed: Renamed::default(),
             directories: Directories::default(),
             deleter,
         })

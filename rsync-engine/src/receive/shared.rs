@@ -42,13 +42,15 @@ pub(crate) enum Basis {
     Alternate(u8),
     /// A file of a similar name at the destination, or in the alternate destination of this number.
     Similar(Option<u8>),
+    /// A file anywhere in the destination.
+    Renamed,
 }
 
 /// Transfers requested and not yet answered.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     in_flight: Mutex<HashMap<u32, Request>>,
-    /// The names of similar files that were offered.
+    /// The names of similar files, and the paths of renamed ones, that were offered.
     similar: Mutex<HashMap<u32, Vec<u8>>>,
 }
 

@@ -18,6 +18,7 @@ use crate::backup::{Backups, Purpose};
 use crate::companions::Alternate;
 use crate::confine::{Dir, DirStack, Pinned, Stat};
 use crate::destination::Destination;
+use crate::generate::open_renamed;
 use crate::meta::{Attributes, Change, Step, Times, XattrProblem, apply_xattrs};
 use crate::partial::PartialDir;
 use crate::{EngineError, Session};
@@ -124,6 +125,10 @@ impl<'a> Target<'a> {
             Basis::Destination => dir.open_read(name).ok(),
             Basis::Partial => partial.and_then(|partial| partial.open(dir).ok()?.open_read(name).ok()),
             Basis::Alternate(number) => open_alternate(&mut self.alternates, number, dir_path, name),
+            Basis::Renamed => {
+                let path = self.shared.requests.take_similar(entry.index());
+                path.and_then(|path| open_renamed(&self.destination.root, &path).ok())
+            }
             Basis::Similar(number) => {
                 self.shared.requests.take_similar(entry.index()).and_then(|similar| match number {
                     Some(number) => open_alternate(&mut self.alternates, number, dir_path, &similar),
@@ -298,7 +303,8 @@ impl Draft {
             let output = FileOutput::new(file, options.sparse);
             return Ok(Self { output, temp: None, in_partial_dir: true });
         }
-        let (file, temp) = temps.create_temp(name, &mut rand::random)?;
+        let hidden = std::ptr::eq(dir, temps);
+        let (file, temp) = temps.create_temp_as(name, hidden, &mut rand::random)?;
         let output = FileOutput::new_file(file, options.sparse);
         Ok(Self { output, temp: Some(temp), in_partial_dir: false })
     }

@@ -312,6 +312,15 @@ pub(super) const TEXTS: &[(&str, &str)] = &[
          kin.",
     ),
     (
+        "detect-renamed",
+        "Looks for a missing file under other names, anywhere in the destination: one of the same size and time \
+         most likely is the same file, and only the differences are sent. With --checksum the file of the same \
+         checksum is copied, and nothing is sent. Files to be deleted count, too: --delete-before and \
+         --delete-during become --delete-delay. It acts where the files are received; in a local copy, only with \
+         --checksum.",
+    ),
+    ("no-detect-renamed", "Does not look for files under other names."),
+    (
         "compare-dest",
         "Does not transfer what this directory has unchanged. A relative path is beneath the destination. May be \
          repeated, up to 20 times.",

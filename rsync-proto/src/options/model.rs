@@ -194,6 +194,9 @@ pub struct TransferOptions {
     pub basis_dirs: Option<BasisDirs>,
     /// Look for similar names: 2 also in the alternate destinations (`-y`).
     pub fuzzy: u8,
+    /// Look for missing files under other names anywhere in the destination (`--detect-renamed`, not in
+    /// the C rsync).
+    pub detect_renamed: bool,
     /// Keep replaced and deleted files (`-b`).
     pub backup: bool,
     /// Where to keep them; `None` is beside the original.
@@ -395,6 +398,7 @@ impl Default for TransferOptions {
             mkpath: false,
             basis_dirs: None,
             fuzzy: 0,
+            detect_renamed: false,
             backup: false,
             backup_dir: None,
             suffix: BString::from("~"),

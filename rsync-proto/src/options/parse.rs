@@ -386,6 +386,7 @@ mod tests {
         assert_eq!(words("-a --progress=bar s h:d"), words("-a s h:d"));
         assert_eq!(words("-a --json s h:d"), words("-ai s h:d"));
         assert_eq!(words("-a --reflink=never s h:d"), words("-a s h:d"));
+        assert_eq!(words("-a --detect-renamed s h:d"), words("-a s h:d"));
         assert_eq!(words("-a --json --out-format=%n s h:d"), words("-ai s h:d"));
     }
 

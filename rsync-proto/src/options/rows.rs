@@ -313,6 +313,10 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("fuzzy", b'y', Count(|s| &mut s.fuzzy)).help("--fuzzy, -y", "use similar files as basis"),
     Row::new("no-fuzzy", 0, Number(|s| &mut s.fuzzy, 0)),
     Row::new("no-y", 0, Number(|s| &mut s.fuzzy, 0)).same_as("no-fuzzy"),
+    Row::new("detect-renamed", 0, Switch(|s| &mut s.options.detect_renamed, true))
+        .ours()
+        .help("--detect-renamed", "use files under other names as basis (ours)"),
+    Row::new("no-detect-renamed", 0, Switch(|s| &mut s.options.detect_renamed, false)).ours(),
     Row::new("compare-dest", 0, Take(scan::compare_dest))
         .help("--compare-dest=DIR", "also compare with files in DIR"),
     Row::new("copy-dest", 0, Take(scan::copy_dest))
