@@ -8,15 +8,15 @@ use rsync_proto::filter::{
     DirRules, FilterNote, Filters, OpenFailure, RuleFile, RuleFiles, Side, Subject, Verdict,
 };
 use rsync_proto::flist::{EntryFlags, EntryRef, Kind, Order, PathKey, Segment};
-use rsync_proto::options::DeleteTiming;
+use rsync_proto::options::{Debug as DebugTopic, DeleteTiming};
 use rsync_proto::text::{EntryKind, Event, Failure, KindCounts, Message, Topic};
 
 use super::entry::At;
 use super::run::Generator;
-use crate::EngineError;
 use crate::backup::Purpose;
-use crate::confine::{Dir, Stat};
+use crate::confine::{Dir, DirStack, Stat};
 use crate::destination::Destination;
+use crate::{EngineError, Session};
 
 /// Directories nested deeper than this are not descended into.
 const MAX_DEPTH: usize = 1024;
@@ -39,18 +39,19 @@ pub(crate) struct Deleter {
 }
 
 /// Reads per-directory rule files from the destination.
-struct DestinationRules<'d> {
-    destination: &'d Destination,
+struct DestinationRules {
+    /// Kept links to directories count as directories.
+    dirs: DirStack,
 }
 
-impl RuleFiles for DestinationRules<'_> {
+impl RuleFiles for DestinationRules {
     fn read(&mut self, file: RuleFile<'_>) -> Result<Vec<u8>, OpenFailure> {
         let refuse = |error: io::Error| OpenFailure { reason: error.to_string() };
         let RuleFile::PerDirectory { directory, name } = file else {
             return Err(refuse(io::ErrorKind::NotFound.into()));
         };
         let inside = directory.strip_prefix(b"/").unwrap_or(directory);
-        let dir = self.destination.root.open_beneath(inside).map_err(refuse)?;
+        let dir = self.dirs.dir(inside).map_err(refuse)?;
         let mut text = Vec::new();
         dir.open_read(name).and_then(|mut file| file.read_to_end(&mut text)).map_err(refuse)?;
         Ok(text)
@@ -83,11 +84,16 @@ impl Deleter {
     }
 
     /// The per-directory rules in effect inside `path`, read from the destination's own rule files.
-    fn rules_in(&mut self, destination: &Destination, path: &[u8]) -> Result<DirRules, EngineError> {
+    fn rules_in(
+        &mut self,
+        session: &Session,
+        destination: &Destination,
+        path: &[u8],
+    ) -> Result<DirRules, EngineError> {
         if !self.filters.had_dir_merge() {
             return Ok(self.rules.clone());
         }
-        let mut files = DestinationRules { destination };
+        let mut files = DestinationRules { dirs: destination.dirs(session) };
         let mut rules = self.rules.enter(&self.filters, b"", &mut files)?;
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(slash, _)| slash);
         for end in ends.chain((!path.is_empty()).then_some(path.len())) {
@@ -205,7 +211,7 @@ impl Generator<'_> {
                 return Ok(());
             }
         };
-        let rules = self.deleter.rules_in(destination, dir_path)?;
+        let rules = self.deleter.rules_in(self.session, destination, dir_path)?;
         let (found, _) = self.extraneous(&dir, dir_path, list, &rules, false);
         if found.is_empty() {
             return Ok(());
@@ -274,6 +280,12 @@ impl Generator<'_> {
                 true => filters.check_while_deleting(rules, subject),
                 false => filters.check(rules, subject, Side::Receiver),
             };
+            if let Some(decision) = &decision
+                && self.session.events.wants(Topic::Debug(DebugTopic::Filter, 1))
+            {
+                let trace = decision.trace(subject, Side::Receiver, false);
+                self.session.say(Message::FilterTrace(&trace));
+            }
             if decision.is_some_and(|decision| decision.verdict == Verdict::Exclude) {
                 protected = true;
             } else {
@@ -369,7 +381,7 @@ impl Generator<'_> {
             return Ok(Emptied::No);
         }
         let Some(destination) = self.destination else { return Ok(Emptied::No) };
-        let rules = self.deleter.rules_in(destination, path)?;
+        let rules = self.deleter.rules_in(self.session, destination, path)?;
         let nothing = Segment::default();
         let mut emptied = Emptied::Yes;
         let (found, protected) = self.extraneous(&dir, path, &nothing, &rules, true);
