@@ -84,6 +84,7 @@ mod plan;
 mod prepare;
 mod pull;
 mod push;
+mod remedy;
 mod report;
 mod session;
 

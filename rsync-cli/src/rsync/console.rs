@@ -265,9 +265,7 @@ impl Console {
     fn list_count(&self, entries: u64) {
         let mut state = self.lock();
         if state.list_begun && self.options.info.at_least(Info::Flist, 2) {
-            if self.role == Role::Sender {
-                state.end_line(Stream::Out);
-            }
+            state.end_line(Stream::Out);
             state.write(self.plain_stream(), file_list_count(entries).as_bytes());
             state.flush();
         }

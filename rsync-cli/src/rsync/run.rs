@@ -1,5 +1,6 @@
 //! A client's run: endpoints, log file and signals around one call of the client library.
 
+use std::io::IsTerminal;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
@@ -81,6 +82,10 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
             };
             if let Some(text) = last_words(&error, role) {
                 console.say(Severity::Error, &text);
+            }
+            // Scripts compare what they read; advice is for a person who looks on.
+            if let Some(remedy) = error.remedy().filter(|_| std::io::stderr().is_terminal()) {
+                console.say(Severity::Error, &format!("hint: {remedy}"));
             }
             let role = if matches!(error, ClientError::FilesFrom { .. }) { Role::Client } else { role };
             (error.exit_code(), role)

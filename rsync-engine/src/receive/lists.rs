@@ -75,7 +75,7 @@ impl<'a> ListReader<'a> {
         loop {
             match inbox.decode(sink, |input| decoder.next(input, &mut list))? {
                 Item::Entry if first => {
-                    if entries % REPORT_EVERY == 0 {
+                    if entries > 0 && entries % REPORT_EVERY == 0 {
                         session.events.emit(Event::FileListGrown { entries });
                     }
                     entries += 1;
