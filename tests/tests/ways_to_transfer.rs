@@ -21,11 +21,14 @@ fn odd_tree() -> Tree {
     ODD.iter().fold(Tree::new().file("s/plain", "1"), |tree, name| tree.file(format!("s/{name}"), *name))
 }
 
-/// Runs the words with each client against each server, and compares clients of the same server.
+/// Runs the words with each client against the C server, and against its own.
 #[track_caller]
 fn for_servers(tree: impl Fn() -> Tree, lines: &[&[&str]]) {
-    for server in [Side::C, Side::Ours] {
-        let mut twins = Twins::new(tree()).served_by(server);
+    for server in [Some(Side::C), None] {
+        let mut twins = Twins::new(tree());
+        if let Some(server) = server {
+            twins = twins.served_by(server);
+        }
         for words in lines {
             let words = words.iter().map(|word| (*word).to_owned());
             let fixed = ["-e", "{rsh}", "--rsync-path={rsync}"].map(str::to_owned);
@@ -72,7 +75,6 @@ fn the_far_end_expands_patterns_and_old_arguments_are_split_there() {
     );
     for variable in ["RSYNC_OLD_ARGS", "RSYNC_PROTECT_ARGS"] {
         Twins::new(tree())
-            .served_by(Side::C)
             .variable(variable, "1")
             .line("-ri -e {rsh} --rsync-path={rsync} h:{work}/s/a* d/")
             .assert_same();
@@ -81,7 +83,8 @@ fn the_far_end_expands_patterns_and_old_arguments_are_split_there() {
 
 #[test]
 fn values_of_options_are_quoted_too() {
-    let tree = || Tree::new().file("s/a", "1").file("ref dir/a", "1").file("d/a", "old").dir("tmp dir");
+    let tree =
+        || Tree::new().file("s/a", "1").file("ref dir/a", "1").file("d/a", "old").dir("tmp dir").dir("e");
     for_servers(
         tree,
         &[
@@ -217,4 +220,27 @@ fn a_daemon_is_reached_over_a_remote_shell() {
         .line("-ri -e {rsh} --rsync-path={rsync} h::/pub d/")
         .line("-ri -e {rsh} --rsync-path={rsync} h::none d/")
         .assert_same();
+}
+
+#[test]
+fn times_to_stop_are_read_as_the_c_rsync_reads_them() {
+    let lines = [
+        "--stop-after=0",
+        "--stop-after=x",
+        "--stop-after=153722867280912930",
+        "--stop-after=5x",
+        "--time-limit=99999999999",
+        "--stop-at=",
+        "--stop-at=x",
+        "--stop-at=2020-1-1",
+        "--stop-at=T25:00",
+        "--stop-at=1-2-3-4",
+        "--stop-at=2099/12/31t",
+        "--stop-at=31T23:59",
+        "--stop-at=:59",
+    ];
+    let twins = lines
+        .iter()
+        .fold(Twins::new(Tree::new().file("s/a", "1")), |twins, stop| twins.run(["-ri", stop, "s/", "d/"]));
+    twins.assert_same();
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bstr::BString;
-use rsync_engine::scan::ScanRequest;
+use rsync_engine::scan::{ScanRequest, TooManyNames, expand_anywhere};
 use rsync_engine::tree::{LocalTree, Tree};
 use rsync_engine::{
     Agreed, Connection, Copier, EngineError, Link, OperatorFiles, Outgoing, ReceiveSetup, ScannedLists,
@@ -39,10 +39,18 @@ enum ServerError {
     NoArguments { role: &'static str },
     #[error("rsync: [{role}] change_dir \"{dir}\" failed: {source}")]
     ChangeDir { role: &'static str, dir: BString, source: io::Error },
-    #[error("failed to open files-from file {path}: {source}")]
+    #[error("rsync: failed to open files-from file {path}: {}", plain_reason(source))]
     FilesFrom { path: BString, source: io::Error },
+    #[error(transparent)]
+    Wildcards(#[from] TooManyNames),
     #[error("rsync: cannot use standard input and output: {0}")]
     Streams(io::Error),
+}
+
+/// What the system said, without its number.
+fn plain_reason(error: &io::Error) -> String {
+    let reason = error.to_string();
+    reason.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 impl ServerError {
@@ -55,6 +63,7 @@ impl ServerError {
             Self::NoArguments { .. } => ExitCode::SYNTAX,
             Self::ChangeDir { .. } => ExitCode::FILE_SELECT,
             Self::FilesFrom { .. } => ExitCode::SYNTAX,
+            Self::Wildcards(_) => ExitCode::SYNTAX,
             Self::Streams(_) => ExitCode::IPC,
         }
     }
@@ -62,7 +71,7 @@ impl ServerError {
 
 /// Serves a session whose words all came on the command line.
 pub(crate) fn serve(request: Request) -> ExitCode {
-    finish(streams().and_then(|connection| session(connection, request)))
+    finish(streams().and_then(|connection| session(connection, request, false)))
 }
 
 /// Serves a session whose second list of words comes first on standard input.
@@ -74,7 +83,7 @@ pub(crate) fn serve_secluded(pending: Pending) -> ExitCode {
         while let Some(word) = connection.decode(|input| reader.next(input))? {
             words.push(word);
         }
-        session(connection, pending.resume(&words)?)
+        session(connection, pending.resume(&words)?, true)
     };
     finish(served())
 }
@@ -113,7 +122,8 @@ fn streams() -> Result<Connection, ServerError> {
     Ok(Connection::new(link))
 }
 
-fn session(mut connection: Connection, request: Request) -> Result<ExitCode, ServerError> {
+/// Serves what `request` asks for. No shell has expanded the paths of one that is `secluded`.
+fn session(mut connection: Connection, request: Request, secluded: bool) -> Result<ExitCode, ServerError> {
     let Request { options, operands, .. } = request;
     let role = if options.sender { Role::Sender } else { Role::EarlyReceiver };
     if let Some(option) = options.unsupported().first() {
@@ -148,16 +158,20 @@ fn session(mut connection: Connection, request: Request) -> Result<ExitCode, Ser
         Copier::find(text).and_then(|copier| copier.take()).map_err(EngineError::from)?;
         options.super_user = SuperUser::Auto;
     }
+    let mut paths: Vec<Vec<u8>> = paths.iter().map(|path| path.to_vec()).collect();
+    if secluded {
+        paths = expand_anywhere(&*tree, &paths)?;
+    }
     let mut session = Session::new(negotiated, options, true, events, control);
     session.outgoing = outgoing;
     let session = Arc::new(session);
     if session.options.sender {
-        serve_files(connection, &session, tree, &mut files, paths, names)?;
+        serve_files(connection, &session, tree, &mut files, &paths, names)?;
     } else {
         let setup = ReceiveSetup {
             filters: own_filters(&session),
             rule_files: &mut files,
-            destination: paths.first().map_or_else(|| b".".to_vec(), |path| path.to_vec()),
+            destination: paths.into_iter().next().unwrap_or_else(|| b".".to_vec()),
             guard: None,
             names,
             announced_timeout: None,
@@ -173,13 +187,13 @@ fn serve_files(
     session: &Arc<Session>,
     tree: Arc<dyn Tree>,
     files: &mut OperatorFiles,
-    paths: &[BString],
+    paths: &[Vec<u8>],
     names: Option<Vec<u8>>,
 ) -> Result<(), ServerError> {
     let setup = SendSetup { filters: own_filters(session), rule_files: files, announced_timeout: None };
     let sources = match paths {
         [] => vec![b".".to_vec()],
-        paths => paths.iter().map(|path| path.to_vec()).collect(),
+        paths => paths.to_vec(),
     };
     let start_dir = std::env::current_dir().map_err(ServerError::Streams)?;
     send(connection, session, setup, |agreed: Agreed| {

@@ -46,9 +46,31 @@ pub fn expand_wildcards(
     Ok(out)
 }
 
+/// The same for paths of a whole machine, which may be absolute and lead anywhere: a server expands those
+/// that did not pass through a shell (spec 01 §3.6).
+///
+/// # Errors
+/// When the paths stand for more than 100,000 names.
+pub fn expand_anywhere(tree: &dyn Tree, paths: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, TooManyNames> {
+    let mut out = Vec::new();
+    for path in paths {
+        let found =
+            if Wildcard::is_wild(path) { matches(tree, &Filters::default(), path)? } else { Vec::new() };
+        if found.is_empty() {
+            out.push(path.clone());
+        }
+        out.extend(found);
+        if out.len() > NAME_LIMIT {
+            return Err(TooManyNames);
+        }
+    }
+    Ok(out)
+}
+
 fn matches(tree: &dyn Tree, filters: &Filters, path: &[u8]) -> Result<Vec<Vec<u8>>, TooManyNames> {
-    let mut found: Vec<Vec<u8>> = vec![Vec::new()];
-    let components: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
+    let slashes = path.iter().take_while(|&&byte| byte == b'/').count();
+    let mut found: Vec<Vec<u8>> = vec![path[..slashes.min(1)].to_vec()];
+    let components: Vec<&[u8]> = path[slashes..].split(|&byte| byte == b'/').collect();
     for (position, component) in components.iter().enumerate() {
         let is_last = position + 1 == components.len();
         let mut next = Vec::new();
@@ -95,7 +117,11 @@ fn exists(tree: &dyn Tree, prefix: &[u8], name: &[u8]) -> bool {
 }
 
 fn join(prefix: &[u8], name: &[u8]) -> Vec<u8> {
-    if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
+    match prefix {
+        b"" => name.to_vec(),
+        b"/" => [prefix, name].concat(),
+        _ => [prefix, b"/", name].concat(),
+    }
 }
 
 #[cfg(test)]
@@ -125,5 +151,24 @@ mod tests {
         assert_eq!(expand("nothing*"), ["nothing*"]);
         assert_eq!(expand("../../d[1]"), ["d1"]);
         assert_eq!(expand("x[[]y"), ["x[y"]);
+    }
+
+    #[test]
+    fn absolute_paths_stay_absolute_and_nothing_is_taken_for_the_top() {
+        let place = tempfile::tempdir().expect("a directory");
+        for name in ["a1", "a2", "b"] {
+            std::fs::write(place.path().join(name), b"").expect("file");
+        }
+        let tree = LocalTree::new(Dir::open(place.path()).expect("open"));
+        let base = place.path().display().to_string();
+        let expand = |path: String| {
+            let mut found = expand_anywhere(&tree, &[path.into_bytes()]).expect("few");
+            found.sort();
+            found.into_iter().map(|name| String::from_utf8(name).expect("text")).collect::<Vec<_>>()
+        };
+        assert_eq!(expand(format!("{base}/a*")), [format!("{base}/a1"), format!("{base}/a2")]);
+        assert_eq!(expand("[b]".to_owned()), ["b"]);
+        assert_eq!(expand(format!("{base}/none*")), [format!("{base}/none*")]);
+        assert_eq!(expand(format!("{base}/../x y")), [format!("{base}/../x y")]);
     }
 }

@@ -154,7 +154,11 @@ struct Options {
 fn options(row: &Row, protocol: u8, files: &mut dyn RuleFiles) -> Result<Options, FilterError> {
     let mut out = Options::default();
     let environment = row.setup["env"]["CVSIGNORE"].as_str().map(str::as_bytes);
-    out.filters.set_cvs(cvs_rules(protocol >= 30, None, environment));
+    out.filters.set_cvs(cvs_rules(
+        Negotiated::new(protocol, CompatFlags::default()).has_perishable_filters(),
+        None,
+        environment,
+    ));
     let mut words = row.args.iter();
     let mut rsync_filter = Some(": /.rsync-filter");
     while let Some(word) = words.next() {

@@ -8,6 +8,7 @@ use super::choice::{
 use super::model::{DEFAULT_MAX_ALLOC, TransferOptions};
 use super::scan::basis_name;
 use super::verbosity::Info;
+use crate::session::ProtocolNumber;
 
 /// Which way the files go, seen from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,7 +76,7 @@ impl TransferOptions {
             options: self,
             push: direction == Direction::Push,
             wire,
-            modern: protocol >= 30,
+            protocol: ProtocolNumber(protocol.into()),
             words: Vec::new(),
         };
         writer.words.push("--server".into());
@@ -116,7 +117,7 @@ struct Writer<'a> {
     options: &'a TransferOptions,
     push: bool,
     wire: Wire<'a>,
-    modern: bool,
+    protocol: ProtocolNumber,
     words: Vec<BString>,
 }
 
@@ -168,7 +169,7 @@ impl Writer<'_> {
         add(b'x', u32::from(options.one_file_system));
         add(b'S', flag(options.sparse));
         add(b'z', flag(self.has_compress_letter()));
-        if self.modern {
+        if self.protocol.has_compat_flags() {
             letters.extend_from_slice(b"e.");
             letters.extend(options.allows_incremental_recursion(!push).then_some(b'i'));
             letters.extend_from_slice(b"LsfxCIvu");
@@ -250,7 +251,12 @@ impl Writer<'_> {
         }
         self.writing();
         self.files_from();
-        self.flag("--no-implied-dirs", options.relative && !options.implied_dirs && (!push || self.modern));
+        self.flag(
+            "--no-implied-dirs",
+            options.relative
+                && !options.implied_dirs
+                && (!push || self.protocol.keeps_implied_dirs_out_of_pushes()),
+        );
         self.flag("--write-devices", push && options.write_devices);
         self.flag("--remove-source-files", options.remove_source == RemoveSource::Files);
         self.flag("--remove-sent-files", options.remove_source == RemoveSource::SentFiles);

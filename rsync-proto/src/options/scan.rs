@@ -8,6 +8,7 @@ use super::model::TransferOptions;
 use super::value::{SizeRule, parse_minutes};
 use super::verbosity::{Debug, Info};
 use super::{Environment, stop};
+use crate::session::ProtocolNumber;
 
 /// Who named users or groups to map to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -312,7 +313,7 @@ pub(super) fn min_size(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
 }
 
 pub(super) fn block_size(scan: &mut Scan, value: &[u8]) -> Result<(), Halt> {
-    let max = if scan.options.protocol.is_some_and(|protocol| protocol < 30) {
+    let max = if scan.options.protocol.is_some_and(|protocol| ProtocolNumber(protocol).has_long_blocks()) {
         (1 << 29, "512.00M")
     } else {
         (1 << 17, "128.00K")

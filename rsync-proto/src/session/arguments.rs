@@ -3,6 +3,7 @@
 
 use bstr::{BString, ByteSlice};
 
+use super::version::ProtocolNumber;
 use crate::exit::ExitCode;
 use crate::options::ServerWords;
 use crate::wire::{Cursor, NeedsInput, WireError};
@@ -45,7 +46,7 @@ impl NeedsInput for ArgumentError {
 
 /// Appends the lists of a daemon request; `protocol` is the one agreed on.
 pub fn put_daemon_arguments(out: &mut Vec<u8>, words: &ServerWords, protocol: i32) {
-    put_list(out, &words.first, if protocol >= 30 { 0 } else { b'\n' });
+    put_list(out, &words.first, if ProtocolNumber(protocol).ends_words_in_nul() { 0 } else { b'\n' });
     if let Some(second) = &words.second {
         put_secluded_arguments(out, second);
     }
@@ -80,7 +81,7 @@ impl ArgumentReader {
     /// A daemon's first list; `protocol` is the one agreed on.
     #[must_use]
     pub fn first(protocol: i32) -> Self {
-        Self { nul_ended: protocol >= 30, count: 0 }
+        Self { nul_ended: ProtocolNumber(protocol).ends_words_in_nul(), count: 0 }
     }
 
     /// A second list, or the list of a remote shell's server.

@@ -9,6 +9,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
 use super::greeting::Greeting;
+use super::version::ProtocolNumber;
 use crate::exit::ExitCode;
 
 /// The digest a password is proven with. The order is that of strength.
@@ -99,7 +100,11 @@ impl AuthDigest {
     /// [`NoCommonDigest`] when the peer listed none that we have.
     pub fn choose(peer: &Greeting, agreed: i32) -> Result<Self, NoCommonDigest> {
         let Some(list) = &peer.digests else {
-            return Ok(if agreed >= 30 { Self::Md5 } else { Self::UnlistedMd4 });
+            return Ok(if ProtocolNumber(agreed).hashes_passwords_with_md5() {
+                Self::Md5
+            } else {
+                Self::UnlistedMd4
+            });
         };
         let is_listed = |digest: &Self| {
             list.split_str(" ").any(|name| digest.name().as_bytes().eq_ignore_ascii_case(name))

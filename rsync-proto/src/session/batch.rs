@@ -7,6 +7,7 @@ use crate::wire::{Cursor, NeedsInput, WireError, put_varint, varint};
 use super::agreement::{AlgorithmVariables, End, PeerLists, Terms};
 use super::error::SetupError;
 use super::negotiated::{CompatFlags, NEWEST_PROTOCOL, Negotiated, OLDEST_PROTOCOL};
+use super::version::ProtocolNumber;
 
 /// Why a batch file cannot be applied with these options.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -249,8 +250,11 @@ impl BatchHead {
         if protocol < i32::from(OLDEST_PROTOCOL) {
             return Err(BatchError::TooOld { theirs: protocol, ours: OLDEST_PROTOCOL });
         }
-        let compat =
-            if protocol >= 30 { CompatFlags(varint(input)?.cast_unsigned()) } else { CompatFlags(0) };
+        let compat = if ProtocolNumber(protocol).has_compat_flags() {
+            CompatFlags(varint(input)?.cast_unsigned())
+        } else {
+            CompatFlags(0)
+        };
         Ok(Self { flags, protocol, compat, seed: input.i32()? })
     }
 

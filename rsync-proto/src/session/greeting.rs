@@ -3,6 +3,7 @@
 use bstr::{BString, ByteSlice};
 
 use super::auth::AuthDigest;
+use super::version::ProtocolNumber;
 use crate::exit::ExitCode;
 
 /// A greeting, parsed.
@@ -89,12 +90,12 @@ impl Greeting {
         let (version, rest) = integer(text).ok_or_else(not_greeting)?;
         let subversion = rest.strip_prefix(b".").and_then(|rest| integer(rest.trim_start()));
         let subversion = subversion.map(|(value, _)| value).filter(|&value| value >= 0);
-        if subversion.is_none() && version >= 30 {
+        if subversion.is_none() && ProtocolNumber(version).greets_with_subprotocol() {
             return Err(GreetingError::NoSubversion(line.into()));
         }
         let tail = line.get(PREFIX.len() + 1..).unwrap_or_default();
         let digests = tail.find_byte(b' ').map(|at| BString::from(&tail[at + 1..]));
-        if digests.is_none() && version >= 32 {
+        if digests.is_none() && ProtocolNumber(version).greets_with_digests() {
             return Err(GreetingError::NoDigests(line.into()));
         }
         Ok(Self { version, subversion: subversion.unwrap_or(0), digests })

@@ -19,6 +19,7 @@ mod negotiated;
 mod proxy_header;
 mod request;
 mod setup;
+mod version;
 
 pub use agreement::{AlgorithmVariables, Entry};
 pub use algorithms::AlgorithmKind;
@@ -41,3 +42,4 @@ pub use request::{
     auth_required_line, listing_line, parse_listing_line, request_lines,
 };
 pub use setup::{ClientSetup, Progress, ServerSetup, shortened_timeout};
+pub use version::ProtocolNumber;
