@@ -17,7 +17,7 @@ use rsync_engine::{
 use rsync_proto::filter::Filters;
 use rsync_proto::options::{Batch, ReplayScript, TransferOptions};
 use rsync_proto::session::{BatchFlags, BatchHead, NEWEST_PROTOCOL, agree_locally};
-use rsync_proto::text::{self, Direction, Event, EventSink, Message, Topic};
+use rsync_proto::text::{self, Direction, Event, EventSink, Message, Role, Topic};
 
 use crate::ClientError;
 use crate::client::Client;
@@ -126,7 +126,8 @@ impl Client {
         let filters = prepared.filters(self, &options, &negotiated, false);
         let control = connection.control().clone();
         become_copier(&mut options)?;
-        let session = Session::new(negotiated, options, false, self.events.clone(), control);
+        let mut session = Session::new(negotiated, options, false, self.events.clone(), control);
+        session.charset = self.charset(Role::EarlyReceiver)?;
         let report =
             replay(connection, &session, ReplaySetup { filters, destination: destination.to_vec() })?;
         let totals = self.finished(pull::totals(&report, &session, started));
@@ -174,15 +175,18 @@ impl Client {
         let (control, other_control) = (ours.control().clone(), theirs.control().clone());
         let mut session = Session::new(negotiated.clone(), options.clone(), false, events, control.clone());
         let listed = sources.last().map_or(&b""[..], |source| source);
+        session.charset = self.charset(Role::Sender)?;
         recording.attach(self, &mut session, &filters, destination.map_or(listed, |path| path))?;
         let session = Arc::new(session);
         let outgoing = Outgoing::default();
-        let voice = ServerVoice::new(&options, &negotiated, outgoing.clone());
+        let charset = self.server_charset()?;
+        let voice = ServerVoice::new(&options, &negotiated, outgoing.clone()).in_charset(charset);
         let voice = AsServer { voice, client: self.events.clone() };
         let mut server_options = TransferOptions { chmod: Vec::new(), server: true, ..options };
         server_options.munge_links = Some(apply_receiver_options(&mut server_options));
         let mut server = Session::new(negotiated, server_options, true, Arc::new(voice), other_control);
         server.outgoing = outgoing;
+        server.charset = charset;
         let own_rules = Filters::of_server(&server.options, filters.cvs().clone());
         let mut server_files = self.prepare(&TransferOptions::default())?.files;
         let report = std::thread::scope(|scope| {

@@ -1,6 +1,7 @@
 //! What a client takes from its surroundings, so that nothing else reads variables.
 
 use bstr::{BString, ByteSlice};
+use rsync_proto::charset::locale_charset;
 
 /// Values that a command line finds in environment variables; a library user fills what it needs.
 #[derive(Clone, Default)]
@@ -25,6 +26,8 @@ pub struct ClientEnvironment {
     pub home: Option<BString>,
     /// More patterns for `-C`.
     pub cvs_ignore: Option<BString>,
+    /// Name of the locale's charset, which `--iconv=.` stands for; UTF-8 if absent.
+    pub charset: Option<BString>,
     /// How daemons behind `rsyncs://` are reached and verified.
     pub tls: TlsSettings,
 }
@@ -62,6 +65,7 @@ impl ClientEnvironment {
             compress_list: get("RSYNC_COMPRESS_LIST"),
             home: filled("HOME"),
             cvs_ignore: get("CVSIGNORE"),
+            charset: Some(locale_charset(&get)),
             tls: TlsSettings {
                 ca_cert: get("RSYNC_SSL_CA_CERT"),
                 cert: filled("RSYNC_SSL_CERT"),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use bstr::BString;
 use rsync_engine::EngineError;
+use rsync_proto::charset::UnknownCharset;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::FilterError;
 use rsync_proto::meta::ChmodError;
@@ -175,6 +176,9 @@ pub enum ClientError {
         /// How the call failed.
         error: Box<ClientError>,
     },
+    /// There is no charset of the name that `--iconv` gives for this side.
+    #[error(transparent)]
+    Charset(#[from] UnknownCharset),
     /// A filter rule is wrong.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -281,6 +285,7 @@ impl ClientError {
             | Self::Socket { .. } => ExitCode::SOCKET_IO,
             Self::ConnectTimeout { .. } => ExitCode::CONNECT_TIMEOUT,
             Self::ShellQuote { .. } | Self::HostDash | Self::TlsHost { .. } => ExitCode::SYNTAX,
+            Self::Charset(_) => ExitCode::UNSUPPORTED,
             Self::Spawn { .. } => ExitCode::IPC,
             Self::NotRemote { .. } => ExitCode::SYNTAX,
             Self::Shell { code } | Self::ShellFailed { code, .. } => *code,

@@ -10,6 +10,7 @@ use rsync_engine::tree::Tree;
 use rsync_engine::{LinkControl, LocalSetup, Session, SystemOwners, copy};
 use rsync_proto::options::{Append, SuperUser, TransferOptions};
 use rsync_proto::session::agree_locally;
+use rsync_proto::text::Role;
 
 use crate::ClientError;
 use crate::client::Client;
@@ -89,6 +90,7 @@ impl Client {
             // The rights of that user count, in both halves.
             options.super_user = SuperUser::Auto;
         }
+        let charsets = self.charset(Role::Sender)?.zip(self.server_charset()?);
         let prepared = self.prepare(&options)?;
         let mut source = prepared.source(tree, sources, &options)?;
         if let Some(recording) = self.recording(&options)? {
@@ -105,7 +107,9 @@ impl Client {
             LinkControl::new().map_err(|source| ClientError::Socket { action: "make an eventfd", source })?;
         let _guard = self.watch(&control);
         become_copier(&mut options)?;
-        let session = Arc::new(Session::new(negotiated, options, false, self.events.clone(), control));
+        let mut session = Session::new(negotiated, options, false, self.events.clone(), control);
+        (session.charset, session.destination_charset) = charsets.unzip();
+        let session = Arc::new(session);
         let setup = LocalSetup {
             tree: Arc::clone(&source.tree),
             names: source.names.take(),

@@ -1,7 +1,7 @@
 //! Looking at a remote side without a destination: listings, and files read into memory.
 
 use bstr::BString;
-use rsync_engine::{Collector, EngineError, Session, fetch};
+use rsync_engine::{Collector, EngineError, fetch};
 use rsync_proto::exit::ExitCode;
 use rsync_proto::flist::{FileListError, Kind, Segment};
 use rsync_proto::options::{DeleteTiming, Direction, RemoveSource, TransferOptions};
@@ -9,7 +9,6 @@ use rsync_proto::options::{DeleteTiming, Direction, RemoveSource, TransferOption
 use crate::ClientError;
 use crate::client::{Client, parse_remote};
 use crate::report::{Listed, Listing};
-use crate::session::Agreed;
 
 /// Keeps the entries of a list.
 struct Entries(Vec<Listed>);
@@ -117,10 +116,8 @@ impl Client {
         let (remote, path) = parse_remote(source)?;
         let prepared = self.prepare(options)?;
         let (_, code) = self.session(&remote, &[path], Direction::Pull, options, |agreed| {
-            let Agreed { connection, negotiated } = agreed;
-            let filters = prepared.filters(self, options, &negotiated, false);
-            let control = connection.control().clone();
-            let session = Session::new(negotiated, options.clone(), false, self.events.clone(), control);
+            let filters = prepared.filters(self, options, &agreed.negotiated, false);
+            let (connection, session) = agreed.into_session(options.clone(), self.events.clone());
             fetch(connection, &session, &filters, collector)?;
             Ok(((), session.exit_code()))
         })?;
@@ -134,7 +131,6 @@ fn without_destination(options: &TransferOptions) -> TransferOptions {
     options.inc_recursive = false;
     options.acls = false;
     options.xattrs = 0;
-    options.iconv = None;
     options.dry_run = false;
     options.files_from = None;
     options.batch = None;

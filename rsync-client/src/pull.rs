@@ -18,7 +18,6 @@ use crate::ClientError;
 use crate::client::{Client, parse_remote};
 use crate::copier::become_copier;
 use crate::report::TransferReport;
-use crate::session::Agreed;
 
 impl Client {
     /// Pulls `source` (`host:path`, `host::module/path` or a URL) into `destination`.
@@ -68,15 +67,13 @@ impl Client {
         let mut prepared = self.prepare(&options)?;
         let recording = self.recording(&options)?;
         let (report, code) = self.session(remote, sources, Direction::Pull, &options, |agreed| {
-            let Agreed { connection, negotiated } = agreed;
-            let filters = prepared.filters(self, &options, &negotiated, false);
+            let filters = prepared.filters(self, &options, &agreed.negotiated, false);
             let names = prepared.names.take();
             let guard = (!options.trust_sender)
                 .then(|| self.guard(remote, sources, &options, names.as_deref(), &filters));
-            let control = connection.control().clone();
             let mut options = options.clone();
             become_copier(&mut options)?;
-            let mut session = Session::new(negotiated, options, false, self.events.clone(), control);
+            let (connection, mut session) = agreed.into_session(options, self.events.clone());
             if let Some(recording) = recording {
                 recording.attach(self, &mut session, &filters, destination.unwrap_or_default())?;
             }

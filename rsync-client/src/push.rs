@@ -16,7 +16,6 @@ use crate::client::{Client, parse_remote};
 use crate::copier::become_copier;
 use crate::prepare::{Prepared, Source};
 use crate::report::TransferReport;
-use crate::session::Agreed;
 
 impl Client {
     /// Pushes local `sources` to `destination` (`host:path`, `host::module/path` or a URL).
@@ -87,12 +86,10 @@ impl Client {
         let recording = self.recording(options)?;
         let paths = std::slice::from_ref(destination);
         let (totals, code) = self.session(remote, paths, Direction::Push, options, |agreed| {
-            let Agreed { connection, negotiated } = agreed;
-            let filters = prepared.filters(self, options, &negotiated, true);
-            let control = connection.control().clone();
+            let filters = prepared.filters(self, options, &agreed.negotiated, true);
             let mut options = options.as_ref().clone();
             become_copier(&mut options)?;
-            let mut session = Session::new(negotiated, options, false, self.events.clone(), control);
+            let (connection, mut session) = agreed.into_session(options, self.events.clone());
             if let Some(recording) = recording {
                 recording.attach(self, &mut session, &filters, destination)?;
             }

@@ -1,15 +1,17 @@
 //! From a connection to an agreement: request, argument list, binary setup (spec 01 §2.7, §3, §4).
 
+use std::sync::Arc;
+
 use bstr::{BString, ByteSlice};
-use rsync_engine::Connection;
+use rsync_engine::{Connection, Session};
+use rsync_proto::charset::Charset;
 use rsync_proto::exit::ExitCode;
-use rsync_proto::options::{Direction, Remote, RemoteKind, TransferOptions, Wire};
+use rsync_proto::options::{Direction, Iconv, Remote, RemoteKind, TransferOptions, Wire};
 use rsync_proto::session::{
     AlgorithmVariables, ClientSetup, Entry, Negotiated, Progress, put_daemon_arguments,
     put_secluded_arguments,
 };
-
-use rsync_proto::text::{Event, Totals};
+use rsync_proto::text::{Event, EventSink, Message, Role, Totals};
 
 use crate::ClientError;
 use crate::client::Client;
@@ -19,6 +21,23 @@ use crate::daemon::Login;
 pub(crate) struct Agreed {
     pub(crate) connection: Connection,
     pub(crate) negotiated: Negotiated,
+    /// The charset of names on this side, if they are converted.
+    pub(crate) charset: Option<Charset>,
+}
+
+impl Agreed {
+    /// The two halves of what the engine needs.
+    pub(crate) fn into_session(
+        self,
+        options: TransferOptions,
+        events: Arc<dyn EventSink>,
+    ) -> (Connection, Session) {
+        let Self { connection, negotiated, charset } = self;
+        let control = connection.control().clone();
+        let mut session = Session::new(negotiated, options, false, events, control);
+        session.charset = charset;
+        (connection, session)
+    }
 }
 
 impl Client {
@@ -32,18 +51,20 @@ impl Client {
         options: &TransferOptions,
         run: impl FnOnce(Agreed) -> Result<(T, ExitCode), ClientError>,
     ) -> Result<(Option<T>, ExitCode), ClientError> {
+        let role = if direction == Direction::Push { Role::Sender } else { Role::EarlyReceiver };
+        let charset = self.charset(role)?;
         match remote.kind {
-            RemoteKind::Daemon => self.daemon_session(remote, paths, direction, options, run),
+            RemoteKind::Daemon => self.daemon_session(remote, paths, (direction, charset), options, run),
             RemoteKind::Shell => {
                 let words = options.server_words(direction, Wire::Shell, self.own_protocol(), paths);
                 let transport = self.connect_shell(remote, words.first)?;
                 self.call(transport, |mut connection| {
                     if let Some(second) = words.second {
                         let mut list = Vec::new();
-                        put_secluded_arguments(&mut list, &second);
+                        put_secluded_arguments(&mut list, &to_wire(charset, second));
                         connection.write(&list)?;
                     }
-                    let agreed = self.set_up(connection, direction, options, Entry::Exchange)?;
+                    let agreed = self.set_up(connection, (direction, charset), options, Entry::Exchange)?;
                     run(agreed).map(|(value, code)| (Some(value), code))
                 })
             }
@@ -54,7 +75,7 @@ impl Client {
         &self,
         remote: &Remote,
         paths: &[BString],
-        direction: Direction,
+        (direction, charset): (Direction, Option<Charset>),
         options: &TransferOptions,
         run: impl FnOnce(Agreed) -> Result<(T, ExitCode), ClientError>,
     ) -> Result<(Option<T>, ExitCode), ClientError> {
@@ -68,12 +89,13 @@ impl Client {
             let login = self.log_in(&mut connection, remote, module, |_| {})?;
             let Login::Open { peer, agreed } = login else { return Ok((None, ExitCode::OK)) };
             let protocol = u8::try_from(agreed).unwrap_or_else(|_| self.own_protocol());
-            let words = options.server_words(direction, Wire::Daemon { module }, protocol, paths);
+            let mut words = options.server_words(direction, Wire::Daemon { module }, protocol, paths);
+            words.second = words.second.map(|second| to_wire(charset, second));
             let mut list = Vec::new();
             put_daemon_arguments(&mut list, &words, agreed);
             connection.write(&list)?;
             let entry = Entry::Greeted { peer: peer.version, agreed };
-            let agreed = self.set_up(connection, direction, options, entry)?;
+            let agreed = self.set_up(connection, (direction, charset), options, entry)?;
             run(agreed).map(|(value, code)| (Some(value), code))
         })
     }
@@ -95,7 +117,7 @@ impl Client {
     fn set_up(
         &self,
         mut connection: Connection,
-        direction: Direction,
+        (direction, charset): (Direction, Option<Charset>),
         options: &TransferOptions,
         entry: Entry,
     ) -> Result<Agreed, ClientError> {
@@ -104,8 +126,38 @@ impl Client {
         loop {
             match connection.decode(|input| setup.advance(input))? {
                 Progress::Write(bytes) => connection.write(&bytes)?,
-                Progress::Done(negotiated) => return Ok(Agreed { connection, negotiated: *negotiated }),
+                Progress::Done(negotiated) => {
+                    return Ok(Agreed { connection, negotiated: *negotiated, charset });
+                }
             }
         }
     }
+
+    /// The charset of names on this side, if they are converted.
+    pub(crate) fn charset(&self, role: Role) -> Result<Option<Charset>, ClientError> {
+        let Some(iconv) = &self.options.iconv else { return Ok(None) };
+        let name = iconv.of_client(self.locale_charset());
+        let charset = Charset::named(name)?;
+        let message = Message::Charset(role, name);
+        if self.events.wants(message.topic()) {
+            self.events.emit(Event::Message(message));
+        }
+        Ok(Some(charset))
+    }
+
+    /// The charset of names on the other side of a local copy, if they are converted.
+    pub(crate) fn server_charset(&self) -> Result<Option<Charset>, ClientError> {
+        let named = |iconv: &Iconv| Charset::named(iconv.of_server(self.locale_charset()));
+        Ok(self.options.iconv.as_ref().map(named).transpose()?)
+    }
+
+    fn locale_charset(&self) -> &[u8] {
+        self.environment.charset.as_ref().map_or(b"UTF-8", |name| name)
+    }
+}
+
+/// Words of a second list as they travel.
+fn to_wire(charset: Option<Charset>, words: Vec<BString>) -> Vec<BString> {
+    let Some(charset) = charset else { return words };
+    words.iter().map(|word| charset.text_to_wire(word).into()).collect()
 }

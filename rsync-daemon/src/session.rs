@@ -236,7 +236,9 @@ fn prepare(
     }
     // Whom a module's files are read as is the administrator's to say.
     let copy_as = options.copy_as.is_some().then_some("--copy-as");
-    if let Some(option) = options.unsupported().first().copied().or(copy_as) {
+    // Only modules with a `charset` let it pass so far, and those do not convert yet.
+    let iconv = options.iconv.is_some().then_some("--iconv");
+    if let Some(option) = iconv.or(copy_as) {
         let text = format!("rsync: The server is configured to refuse {option}");
         return Err(Refused::Told(text, ExitCode::UNSUPPORTED, Goodbye::Announced));
     }

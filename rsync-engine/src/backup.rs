@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bstr::{BStr, BString};
 use rsync_proto::flist::Kind;
 use rsync_proto::options::SuperUser;
-use rsync_proto::text::{Event, Failure, Message, OptionDir, Place, Topic};
+use rsync_proto::text::{Failure, Message, OptionDir, Place};
 use rustix::io::Errno;
 
 use crate::confine::{Dir, DirStack, Pinned, Stat, length_of};
@@ -188,9 +188,7 @@ impl<'a> Backups<'a> {
             } else {
                 dir.unlink(&name)?;
             }
-            if self.session.events.wants(Topic::Deletions) {
-                self.session.events.emit(Event::Deleted { name: &path, is_dir });
-            }
+            self.session.say_deleted(&path, is_dir);
         }
         Ok(())
     }

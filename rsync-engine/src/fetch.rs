@@ -149,7 +149,7 @@ fn read_list(inbox: &mut Inbox, requester: &mut Requester<'_>) -> Result<Segment
     let limit = session.options.max_alloc;
     let mut builder = SegmentBuilder::new(0, &columns).max_alloc(if limit == 0 { u64::MAX } else { limit });
     let number_by_wire = columns.iconv;
-    let mut decoder = FileListDecoder::new(&session.negotiated, columns);
+    let mut decoder = FileListDecoder::new(&session.negotiated, columns).converting(session.conversion());
     loop {
         let item = inbox.decode(requester, |input| decoder.next(input, &mut builder))?;
         if let Item::End { io_error } = item {

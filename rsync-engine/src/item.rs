@@ -2,7 +2,7 @@
 
 use rsync_proto::flist::EntryRef;
 use rsync_proto::phase::ItemAttributes;
-use rsync_proto::text::{Direction, Event, Item, Stage, Topic};
+use rsync_proto::text::{Direction, EntryFacts, Event, Item, Stage, Topic};
 
 use crate::Session;
 
@@ -15,6 +15,8 @@ pub(crate) struct Moved<'a> {
     pub(crate) sum_bytes: u64,
     /// The whole-file digest.
     pub(crate) digest: Option<&'a [u8]>,
+    /// The target of a link, where it is not that of the entry.
+    pub(crate) target: Option<&'a [u8]>,
 }
 
 /// Says the item of `entry`, whose path is `name`, on its way in `direction`.
@@ -42,12 +44,13 @@ pub(crate) fn emit_known(
         return;
     }
     let digest = moved.digest.map(|digest| session.negotiated.checksum.transfer.shown(digest));
+    let facts = session.facts(entry, name, source_dir);
     let item = Item {
         flags: attributes.flags,
         detailed,
         xname: attributes.xname.as_deref(),
         direction,
-        entry: session.facts(entry, name, source_dir),
+        entry: EntryFacts { target: facts.target.map(|target| moved.target.unwrap_or(target)), ..facts },
         data_bytes: moved.data_bytes,
         sum_bytes: moved.sum_bytes,
         digest: digest.as_deref(),

@@ -1,19 +1,21 @@
 //! What every part of one transfer shares: the agreement, the options, the voice and the error state.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
+use rsync_proto::charset::Charset;
 use rsync_proto::exit::{ExitCode, IoErrorFlags};
 use rsync_proto::filter::{DirRules, Filters, Side};
-use rsync_proto::flist::{Columns, EntryRef};
+use rsync_proto::flist::{Columns, Conversion, EntryRef};
 use rsync_proto::options::{Append, Batch, MissingArgs, TransferOptions};
 use rsync_proto::phase::ItemFlags;
 use rsync_proto::session::Negotiated;
 use rsync_proto::sum::Checksum;
-use rsync_proto::text::{EntryFacts, Event, EventSink, Failure, Message, Place, Role, Severity};
+use rsync_proto::text::{EntryFacts, Event, EventSink, Failure, Message, Place, Role, Severity, Topic};
 use rsync_proto::wire::Message as WireMessage;
 
 use crate::EngineError;
@@ -31,6 +33,11 @@ pub struct Session {
     pub options: TransferOptions,
     /// This side is the server (of a client that the user started).
     pub server: bool,
+    /// The charset of names on this side, if names are converted (`--iconv`). A daemon takes it from
+    /// its module, everybody else from the options.
+    pub charset: Option<Charset>,
+    /// The charset of names at the destination of a local copy, where names are converted.
+    pub destination_charset: Option<Charset>,
     /// Where events go. A server's sink forwards them to the client.
     pub events: Arc<dyn EventSink>,
     /// Messages for the peer; a server's sink puts its texts here.
@@ -111,6 +118,8 @@ impl Session {
             negotiated,
             options,
             server,
+            charset: None,
+            destination_charset: None,
             events,
             outgoing: Outgoing::default(),
             control,
@@ -127,6 +136,8 @@ impl Session {
             negotiated: self.negotiated.clone(),
             options: self.options.clone(),
             server: self.server,
+            charset: self.charset,
+            destination_charset: self.destination_charset,
             events,
             outgoing: self.outgoing.clone(),
             control: self.control.clone(),
@@ -155,8 +166,33 @@ impl Session {
         if message.severity() == Severity::TransferError {
             self.errors.transfer_error();
         }
-        if self.events.wants(message.topic()) {
+        if !self.events.wants(message.topic()) {
+            return;
+        }
+        if self.destination_charset.is_none() {
             self.events.emit(Event::Message(message));
+            return;
+        }
+        let mut text = Vec::new();
+        message.render(&mut text);
+        text.push(b'\n');
+        let text = if message.is_wire_text() { text.into() } else { self.text_of_destination(&text) };
+        self.events.emit(Event::PeerText { severity: message.severity(), text: &text });
+    }
+
+    /// Says that something was deleted at the destination; a server's sink tells the client.
+    pub(crate) fn say_deleted(&self, name: &[u8], is_dir: bool) {
+        if self.events.wants(Topic::Deletions) {
+            let name = self.text_of_destination(name);
+            self.events.emit(Event::Deleted { name: &name, is_dir });
+        }
+    }
+
+    /// Text of this side, which in a local copy can have another charset than the user's.
+    fn text_of_destination<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        match self.destination_charset {
+            Some(charset) => self.text_from_wire(&charset.text_to_wire(text)).into_owned().into(),
+            None => text.into(),
         }
     }
 
@@ -278,7 +314,7 @@ impl Session {
             relative: options.relative,
             recurse: options.recurse,
             delete_missing_args: options.missing_args == MissingArgs::Delete,
-            iconv: options.iconv.is_some(),
+            iconv: self.charset.is_some(),
         }
     }
 }
@@ -289,17 +325,41 @@ impl Session {
         match message {
             WireMessage::Text { code, bytes } => {
                 if let Some(severity) = code.severity() {
-                    self.events.emit(Event::PeerText { severity, text: &bytes });
+                    let text = self.text_from_wire(&bytes);
+                    self.events.emit(Event::PeerText { severity, text: &text });
                     if severity == Severity::TransferError {
                         self.errors.transfer_error();
                     }
                 }
             }
-            WireMessage::Deleted { name, is_dir } => self.events.emit(Event::Deleted { name: &name, is_dir }),
+            WireMessage::Deleted { name, is_dir } => {
+                let name = self.text_from_wire(&name);
+                self.events.emit(Event::Deleted { name: &name, is_dir });
+            }
             WireMessage::IoError(flags) => self.errors.add_io_error(flags),
             WireMessage::IoTimeout(seconds) => self.adopt_timeout(seconds),
             _ => {}
         }
+    }
+
+    /// Text of the peer in the charset of this side.
+    pub(crate) fn text_from_wire<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        match self.charset {
+            Some(charset) => charset.text_from_wire(text).into(),
+            None => text.into(),
+        }
+    }
+
+    /// How file lists convert names, if they do.
+    pub(crate) fn conversion(&self) -> Option<Conversion> {
+        let targets = self.negotiated.converts_targets();
+        self.charset.map(|charset| Conversion { charset, targets })
+    }
+
+    /// The charset of names that this side was told by an argument of its client, which are converted
+    /// only where arguments are (`--secluded-args`).
+    pub(crate) fn argument_charset(&self) -> Option<Charset> {
+        self.charset.filter(|_| self.options.secluded_args)
     }
 
     /// Takes over a daemon's timeout where it is shorter than our own (spec 02 §3.2).

@@ -5,13 +5,13 @@
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
+use rsync_proto::charset::Charset;
 use rsync_proto::options::{Info, TransferOptions};
 use rsync_proto::phase::ItemFlags;
 use rsync_proto::session::Negotiated;
 use rsync_proto::text::format::NAME_FORMAT;
 use rsync_proto::text::{
-    Charset, Event, EventSink, Item, LineContext, LineFormat, Role, Severity, Stage, Topic, Utc,
-    escape_message,
+    self, Event, EventSink, Item, LineContext, LineFormat, Role, Severity, Stage, Topic, Utc, escape_message,
 };
 use rsync_proto::wire::{Message, MessageCode};
 
@@ -24,6 +24,7 @@ pub struct ServerVoice {
     /// Items are no part of the protocol, so their names travel as text.
     names_as_text: bool,
     itemizes: bool,
+    charset: Option<Charset>,
     errors: Option<Mutex<Box<dyn Write + Send>>>,
 }
 
@@ -37,8 +38,16 @@ impl ServerVoice {
             itemizes: format.is_some_and(|format| format.uses(b'i')),
             options: options.clone(),
             outgoing,
+            charset: None,
             errors: None,
         }
+    }
+
+    /// Converts what is said from this charset, that of the names on this side, for the wire.
+    #[must_use]
+    pub fn in_charset(mut self, charset: Option<Charset>) -> Self {
+        self.charset = charset;
+        self
     }
 
     /// Writes warnings and errors to `stream`, as a server behind a remote shell does unless its
@@ -51,6 +60,11 @@ impl ServerVoice {
 
     /// Says a text whose line feed is included.
     pub fn say(&self, severity: Severity, text: &[u8]) {
+        self.say_in(self.charset, severity, text);
+    }
+
+    /// Says a text that is in `charset`, or that travels as it is.
+    fn say_in(&self, charset: Option<Charset>, severity: Severity, text: &[u8]) {
         let code = match severity {
             Severity::Log => return,
             Severity::Info | Severity::Client if self.options.quiet => return,
@@ -63,11 +77,11 @@ impl ServerVoice {
             Some(errors) if code != MessageCode::Info => {
                 // It may be somebody's terminal, and nobody knows what it can show.
                 let mut escaped = Vec::with_capacity(text.len());
-                escape_message(text, Charset::Ascii, &mut escaped);
+                escape_message(text, text::Charset::Ascii, &mut escaped);
                 // Nobody could be told that standard error cannot be written.
                 let _ = errors.lock().unwrap_or_else(PoisonError::into_inner).write_all(&escaped);
             }
-            _ => self.outgoing.push(Message::Text { code, bytes: text.to_vec() }),
+            _ => self.outgoing.push(Message::Text { code, bytes: to_wire(charset, text) }),
         }
     }
 
@@ -113,7 +127,8 @@ impl EventSink for ServerVoice {
                 let mut text = Vec::new();
                 message.render(&mut text);
                 text.push(b'\n');
-                self.say(message.severity(), &text);
+                let charset = self.charset.filter(|_| !message.is_wire_text());
+                self.say_in(charset, message.severity(), &text);
             }
             Event::Item { stage: Stage::Done, item } if self.names_as_text => self.name(item),
             Event::Deleted { name, is_dir } if self.names_as_text => {
@@ -121,11 +136,15 @@ impl EventSink for ServerVoice {
                 self.say(Severity::Info, &[b"deleting ", name, slash.as_bytes(), b"\n"].concat());
             }
             Event::Deleted { name, is_dir } => {
-                self.outgoing.push(Message::Deleted { name: name.to_vec(), is_dir });
+                self.outgoing.push(Message::Deleted { name: to_wire(self.charset, name), is_dir });
             }
             _ => {}
         }
     }
+}
+
+fn to_wire(charset: Option<Charset>, text: &[u8]) -> Vec<u8> {
+    charset.map_or_else(|| text.to_vec(), |charset| charset.text_to_wire(text))
 }
 
 impl std::fmt::Debug for ServerVoice {
@@ -139,10 +158,9 @@ mod tests {
     use std::convert::Infallible;
     use std::sync::Arc;
 
-    use rsync_proto::session::CompatFlags;
-    use rsync_proto::text;
-
     use super::*;
+    use rsync_proto::charset::Unconvertible;
+    use rsync_proto::session::CompatFlags;
 
     fn said(protocol: u8, options: &TransferOptions, play: impl Fn(&ServerVoice)) -> Vec<Message> {
         let outgoing = Outgoing::default();
@@ -183,6 +201,35 @@ mod tests {
         assert_eq!(said(28, &options, play), [text(MessageCode::Info, "deleting old/\n")]);
     }
 
+    #[test]
+    fn texts_and_names_travel_as_utf8() {
+        let outgoing = Outgoing::default();
+        let negotiated = Negotiated::new(32, CompatFlags::default());
+        let latin1 = Charset::named(b"latin1").ok();
+        let voice = ServerVoice::new(&TransferOptions::default(), &negotiated, outgoing.clone());
+        let voice = voice.in_charset(latin1);
+        voice.emit(Event::Message(text::Message::CreatedDirectory(b"d\xe9")));
+        voice.emit(Event::Deleted { name: b"\xe9", is_dir: false });
+        let of_the_wire =
+            text::Message::UnconvertibleName(Role::Receiver, "т".as_bytes(), Unconvertible::Invalid);
+        voice.emit(Event::Message(of_the_wire));
+        let mut messages = Vec::new();
+        let drained: Result<(), Infallible> = outgoing.drain(|message| {
+            messages.push(message.clone());
+            Ok(())
+        });
+        assert!(drained.is_ok());
+        let reason = Unconvertible::Invalid.reason();
+        assert_eq!(
+            messages,
+            [
+                text(MessageCode::Info, "created directory dé\n"),
+                Message::Deleted { name: "é".into(), is_dir: false },
+                text(MessageCode::ErrorXfer, &format!("[receiver] cannot convert filename: т ({reason})\n")),
+            ]
+        );
+    }
+
     #[derive(Clone, Default)]
     struct Tape(Arc<Mutex<Vec<u8>>>);
 
@@ -204,7 +251,7 @@ mod tests {
         let negotiated = Negotiated::new(32, CompatFlags::default());
         let voice = ServerVoice::new(&TransferOptions::default(), &negotiated, outgoing)
             .with_errors_to(Box::new(tape.clone()));
-        voice.say(Severity::Warning, b"careful\n");
-        assert_eq!(*tape.0.lock().expect("not poisoned"), b"careful\n");
+        voice.say(Severity::Warning, "careful, é\n".as_bytes());
+        assert_eq!(*tape.0.lock().expect("not poisoned"), b"careful, \\#303\\#251\n");
     }
 }

@@ -1,6 +1,7 @@
 //! The rsync wire protocol, versions 27 to 32, without any I/O.
 #![forbid(unsafe_code)]
 
+pub mod charset;
 pub mod delta;
 pub mod exit;
 pub mod filter;

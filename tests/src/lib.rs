@@ -14,6 +14,7 @@ pub mod hostile;
 pub mod long;
 pub mod loop_device;
 pub mod matrix;
+pub mod mixed;
 pub mod mount;
 pub mod outcome;
 pub mod program;

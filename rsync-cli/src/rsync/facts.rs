@@ -31,7 +31,7 @@ pub(crate) const FACTS: VersionFacts<'_> = VersionFacts {
         ("ACL-at", true),
         ("xattrs", true),
         ("optional secluded-args", true),
-        ("iconv", false),
+        ("iconv", true),
         ("prealloc", true),
         ("stop-at", true),
         ("crtimes", false),

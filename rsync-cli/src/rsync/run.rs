@@ -9,7 +9,7 @@ use bstr::BString;
 use rsync_client::{Client, ClientEnvironment, ClientError};
 use rsync_engine::EngineError;
 use rsync_proto::exit::ExitCode;
-use rsync_proto::options::{Endpoints, OptionError, RemoteKind, Request, TransferOptions, endpoints};
+use rsync_proto::options::{Endpoints, RemoteKind, Request, TransferOptions, endpoints};
 use rsync_proto::text::{KindCounts, Role, Severity, exit_line};
 
 use crate::console::{Console, Output, open_log};
@@ -28,10 +28,6 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
         Endpoints::Pull { .. } | Endpoints::Replay { .. } => Role::EarlyReceiver,
         Endpoints::Push { .. } | Endpoints::Local { .. } => Role::Sender,
     };
-    if let Some(option) = options.unsupported().first() {
-        let error = OptionError::Unsupported(format!("{option} is not supported yet"));
-        return reject(&error, role, options.json);
-    }
     let log = options.log_file.as_ref().map(open_log);
     let (log, log_error) = match log {
         Some(Ok(log)) => (Some(log), None),

@@ -14,9 +14,12 @@ use rsync_engine::{
     Agreed, Connection, Copier, EngineError, Link, OperatorFiles, Outgoing, ReceiveSetup, ScannedLists,
     SendSetup, ServerVoice, Session, SystemOwners, receive, send,
 };
+use rsync_proto::charset::{Charset, UnknownCharset, locale_charset};
 use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::{Filters, NameReader, cvs_rules};
-use rsync_proto::options::{FilesFrom, Pending, Rejected, Request, StderrMode, SuperUser, TransferOptions};
+use rsync_proto::options::{
+    FilesFrom, Iconv, Pending, Rejected, Request, StderrMode, SuperUser, TransferOptions,
+};
 use rsync_proto::session::{
     AlgorithmVariables, ArgumentReader, Entry, Negotiated, Progress, ServerSetup, SetupError,
 };
@@ -32,9 +35,9 @@ enum ServerError {
     #[error(transparent)]
     Setup(#[from] SetupError),
     #[error(transparent)]
+    Charset(#[from] UnknownCharset),
+    #[error(transparent)]
     Options(#[from] Rejected),
-    #[error("{option} is not supported yet")]
-    Unsupported { option: &'static str },
     #[error("ERROR: do_server_{role} called without args")]
     NoArguments { role: &'static str },
     #[error("rsync: [{role}] change_dir \"{dir}\" failed: {source}")]
@@ -59,7 +62,7 @@ impl ServerError {
             Self::Engine(error) => error.exit_code(),
             Self::Setup(error) => error.exit_code(),
             Self::Options(rejected) => rejected.error.exit_code(),
-            Self::Unsupported { .. } => ExitCode::UNSUPPORTED,
+            Self::Charset(_) => ExitCode::UNSUPPORTED,
             Self::NoArguments { .. } => ExitCode::SYNTAX,
             Self::ChangeDir { .. } => ExitCode::FILE_SELECT,
             Self::FilesFrom { .. } => ExitCode::SYNTAX,
@@ -78,10 +81,11 @@ pub(crate) fn serve(request: Request) -> ExitCode {
 pub(crate) fn serve_secluded(pending: Pending) -> ExitCode {
     let served = || {
         let mut connection = streams()?;
+        let charset = charset(pending.options())?;
         let mut reader = ArgumentReader::secluded();
         let mut words = Vec::new();
         while let Some(word) = connection.decode(|input| reader.next(input))? {
-            words.push(word);
+            words.push(charset.map_or_else(|| word.clone(), |charset| charset.text_from_wire(&word).into()));
         }
         session(connection, pending.resume(&words)?, true)
     };
@@ -126,9 +130,7 @@ fn streams() -> Result<Connection, ServerError> {
 fn session(mut connection: Connection, request: Request, secluded: bool) -> Result<ExitCode, ServerError> {
     let Request { options, operands, .. } = request;
     let role = if options.sender { Role::Sender } else { Role::EarlyReceiver };
-    if let Some(option) = options.unsupported().first() {
-        return Err(ServerError::Unsupported { option });
-    }
+    let charset = charset(&options)?;
     let Some((dir, paths)) = operands.split_first() else {
         return Err(ServerError::NoArguments { role: if options.sender { "sender" } else { "recv" } });
     };
@@ -145,7 +147,7 @@ fn session(mut connection: Connection, request: Request, secluded: bool) -> Resu
     });
     let negotiated = set_up(&mut connection, &options)?;
     let outgoing = Outgoing::default();
-    let voice = ServerVoice::new(&options, &negotiated, outgoing.clone());
+    let voice = ServerVoice::new(&options, &negotiated, outgoing.clone()).in_charset(charset);
     let to_client = options.stderr == StderrMode::Client || !negotiated.has_item_flags();
     let voice = if to_client { voice } else { voice.with_errors_to(Box::new(io::stderr())) };
     let events: Arc<dyn EventSink> = Arc::new(voice);
@@ -164,6 +166,7 @@ fn session(mut connection: Connection, request: Request, secluded: bool) -> Resu
     }
     let mut session = Session::new(negotiated, options, true, events, control);
     session.outgoing = outgoing;
+    session.charset = charset;
     let session = Arc::new(session);
     if session.options.sender {
         serve_files(connection, &session, tree, &mut files, &paths, names)?;
@@ -179,6 +182,12 @@ fn session(mut connection: Connection, request: Request, secluded: bool) -> Resu
         receive(connection, &session, setup)?;
     }
     Ok(session.exit_code())
+}
+
+/// The charset of names on this side, if the client converts them.
+fn charset(options: &TransferOptions) -> Result<Option<Charset>, UnknownCharset> {
+    let named = |iconv: &Iconv| Charset::named(iconv.of_server(&locale_charset(variable)));
+    options.iconv.as_ref().map(named).transpose()
 }
 
 /// Sends the files that `paths` name.

@@ -9,7 +9,7 @@ use rsync_proto::filter::{
 };
 use rsync_proto::flist::{EntryFlags, EntryRef, Kind, Order, PathKey, Segment};
 use rsync_proto::options::{Debug as DebugTopic, DeleteTiming};
-use rsync_proto::text::{EntryKind, Event, Failure, KindCounts, Message, Topic};
+use rsync_proto::text::{EntryKind, Failure, KindCounts, Message, Topic};
 
 use super::entry::At;
 use super::run::Generator;
@@ -420,9 +420,7 @@ impl Generator<'_> {
 
     /// Says that something was deleted; a server's sink tells the client.
     fn announce_deletion(&self, name: &[u8], is_dir: bool) {
-        if self.session.events.wants(Topic::Deletions) {
-            self.session.events.emit(Event::Deleted { name, is_dir });
-        }
+        self.session.say_deleted(name, is_dir);
     }
 
     /// An argument that the sender does not have (`--delete-missing-args`).

@@ -5,13 +5,15 @@ use std::io;
 use std::sync::Arc;
 
 use rsync_proto::flist::{
-    Columns, Entry, EntryFlags, EntryRef, Finish, IdNames, Kind, LinkGroups, MUNGE_PREFIX, Order, Owner,
-    OwnerNames, Segment, SegmentBuilder,
+    Columns, Conversion, Entry, EntryFlags, EntryRef, Finish, IdNames, Kind, LinkGroups, MUNGE_PREFIX, Order,
+    Owner, OwnerNames, Segment, SegmentBuilder, split_path,
 };
 use rsync_proto::text::{Event, KindCounts, Severity};
 
-use super::worker::SourceDir;
+use super::names::LocalNames;
+use super::worker::{SourceDir, SourceNames};
 use crate::meta::{LocalIds, Privilege, XattrRules};
+use crate::receive::report_unconverted;
 use crate::receive::shared::Shared;
 use crate::scan::{
     AttributeSource, ListSink, Scan, ScanRequest, SentTables, SourceAttributes, follows_links,
@@ -37,6 +39,8 @@ pub(super) struct LocalLists<'a> {
     owners: Box<dyn OwnerNames + Send>,
     groups: LinkGroups,
     munges: bool,
+    /// How names differ between the two sides, if they do.
+    conversion: Option<LocalNames>,
     pub(super) totals: ListTotals,
 }
 
@@ -53,6 +57,9 @@ pub(super) struct ListTotals {
 
 /// Takes the entries of one list.
 struct Collecting<'l> {
+    session: &'l Session,
+    conversion: Option<&'l mut LocalNames>,
+    is_first: bool,
     list: SegmentBuilder,
     groups: Option<&'l mut LinkGroups>,
     totals: &'l mut ListTotals,
@@ -85,6 +92,13 @@ impl ListSink for Collecting<'_> {
             (Some(groups), Some(inode)) => Some(groups.join(inode.dev, inode.ino, index).0),
             _ => None,
         };
+        if let Some(conversion) = &mut self.conversion
+            && let Err(what) = conversion.convert(entry)
+        {
+            report_unconverted(self.session, &entry.path, what, self.is_first);
+            self.list.push_inactive(entry)?;
+            return Ok(());
+        }
         self.list.push(entry)?;
         Ok(())
     }
@@ -132,6 +146,10 @@ impl<'a> LocalLists<'a> {
             owners,
             groups: LinkGroups::default(),
             munges: false,
+            conversion: session
+                .conversion()
+                .zip(session.destination_charset)
+                .map(|(source, charset)| LocalNames::new(source, Conversion { charset, ..source })),
             totals: ListTotals::default(),
         })
     }
@@ -168,6 +186,9 @@ impl<'a> LocalLists<'a> {
     ) -> Result<Option<Segment>, EngineError> {
         let list = SegmentBuilder::new(start, &self.columns).max_alloc(self.session.options.max_alloc);
         let mut sink = Collecting {
+            session: self.session,
+            conversion: self.conversion.as_mut(),
+            is_first: self.totals.listed.total() == 0,
             list,
             groups: self.columns.hard_links.then_some(&mut self.groups),
             totals: &mut self.totals,
@@ -230,23 +251,40 @@ impl<'a> LocalLists<'a> {
     /// The directory that holds `entry`.
     pub(super) fn dir_of(&self, entry: EntryRef<'_>) -> io::Result<Arc<dyn TreeDir>> {
         let (origin, _) = self.scan.origin(entry.origin()).ok_or(io::ErrorKind::NotFound)?;
-        origin.open_dir(entry.dir(), self.session.options.copy_links)
+        let path = self.source_path(entry);
+        origin.open_dir(split_path(&path).0, self.session.options.copy_links)
+    }
+
+    /// The path of `entry` at the source.
+    pub(super) fn source_path(&self, entry: EntryRef<'_>) -> Vec<u8> {
+        let path = entry.path();
+        self.conversion.as_ref().map_or(path.to_vec(), |conversion| conversion.source_path(&path))
+    }
+
+    /// What `entry` is called at the source, where names are converted.
+    pub(super) fn source_names(&self, entry: EntryRef<'_>) -> Option<SourceNames> {
+        let conversion = self.conversion.as_ref()?;
+        Some(SourceNames {
+            path: conversion.source_path(&entry.path()),
+            target: entry.target().map(|target| conversion.source_target(target)),
+        })
     }
 
     /// Reads the attribute values with the numbers `wanted`, which are only known by their digests.
     pub(super) fn learn_xattrs(&self, entry: EntryRef<'_>, wanted: &[u32]) {
         let (Some(list), false) = (entry.xattrs(), wanted.is_empty()) else { return };
         let dir = self.dir_of(entry);
+        let path = self.source_path(entry);
         let follows = follows_links(&self.session.options);
         let source = dir
             .as_ref()
             .ok()
-            .and_then(|dir| AttributeSource::of(&**dir, entry.name(), entry.kind(), follows).ok());
+            .and_then(|dir| AttributeSource::of(&**dir, split_path(&path).1, entry.kind(), follows).ok());
         for &number in wanted {
             let Some(name) = self.tables.local_name(list, number) else { continue };
             let value = source.as_ref().and_then(|source| source.xattr(&name).ok().flatten());
             if value.is_none() {
-                let text = [b"failed to re-read xattr ", &name[..], b" for ", &entry.path(), b"\n"].concat();
+                let text = [b"failed to re-read xattr ", &name[..], b" for ", &path, b"\n"].concat();
                 self.session.errors.transfer_error();
                 self.session.events.emit(Event::PeerText { severity: Severity::TransferError, text: &text });
             }

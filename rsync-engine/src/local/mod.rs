@@ -8,6 +8,7 @@
 mod content;
 mod crew;
 mod lists;
+mod names;
 mod peer;
 mod pieces;
 mod pipeline;

@@ -117,7 +117,7 @@ impl<'a> LocalPeer<'a> {
 
     /// Where `entry` comes from.
     fn source_of(&mut self, entry: EntryRef<'_>) -> Arc<SourceDir> {
-        let path = entry.path();
+        let path = self.lists.source_path(entry);
         let (dir, _) = split_path(&path);
         match &self.source {
             Some(source) if source.origin == entry.origin() && source.path == dir => Arc::clone(source),
@@ -215,6 +215,7 @@ impl Peer for LocalPeer<'_> {
             place,
             attributes: attributes.clone(),
             source: self.source_of(entry),
+            named: self.lists.source_names(entry),
             request: None,
         };
         if !attributes.flags.contains(ItemFlags::TRANSFER) {
@@ -283,7 +284,8 @@ impl Peer for LocalPeer<'_> {
         let Some((list, place)) = self.files.holder(index) else { return Ok(()) };
         let Some(entry) = list.get(place) else { return Ok(()) };
         let destination = self.worker.target()?.stat(entry).ok();
-        remove_source(self.session, entry, self.lists.dir_of(entry), destination);
+        let name = self.lists.source_path(entry);
+        remove_source(self.session, entry, (&name, self.lists.dir_of(entry)), destination);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Copies one file: opens the source, and puts its content in place as that of an entry.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,6 +52,13 @@ impl SourceDir {
     }
 }
 
+/// What an entry is called at the source, where names are converted (`--iconv`).
+pub(super) struct SourceNames {
+    pub(super) path: Vec<u8>,
+    /// Target of the link.
+    pub(super) target: Option<Vec<u8>>,
+}
+
 /// An entry of a list that the generator has named.
 pub(super) struct Asked {
     pub(super) list: Arc<Segment>,
@@ -58,6 +66,8 @@ pub(super) struct Asked {
     pub(super) place: usize,
     pub(super) attributes: ItemAttributes,
     pub(super) source: Arc<SourceDir>,
+    /// What the entry is called there, where names are converted.
+    pub(super) named: Option<SourceNames>,
     /// Its content is wanted.
     pub(super) request: Option<Request>,
 }
@@ -65,6 +75,14 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn entry(&self) -> Result<EntryRef<'_>, EngineError> {
         self.list.get(self.place).ok_or(EngineError::ReceiverGone)
+    }
+
+    /// The path of the entry at the source.
+    fn source_path<'a>(&'a self, entry: EntryRef<'a>) -> Cow<'a, [u8]> {
+        match &self.named {
+            Some(named) => named.path.as_slice().into(),
+            None => entry.path().into(),
+        }
     }
 }
 
@@ -132,7 +150,7 @@ impl<'a> Worker<'a> {
         let session = self.session;
         let entry = asked.entry()?;
         let Some(request) = asked.request else { return Err(EngineError::ReceiverGone) };
-        let name = entry.path();
+        let name = asked.source_path(entry);
         let place = Place::new(&asked.source.root, &name);
         let (content, stat) = match asked.source.open(split_path(&name).1, self.follows) {
             Ok(opened) => opened,
@@ -182,9 +200,16 @@ pub(super) fn tell(session: &Session, stage: Stage, asked: &Asked, copied: Optio
         data_bytes: copied.map_or(0, Copied::cost),
         sum_bytes: if asked.request.is_some() { REQUEST_COST } else { 0 },
         digest: copied.and_then(|copied| copied.digest.as_deref()),
+        target: asked.named.as_ref().and_then(|named| named.target.as_deref()),
     };
     let way = (stage, Direction::Received);
-    item::emit(session, way, (entry, &entry.path(), &asked.source.written), &asked.attributes, moved);
+    item::emit(
+        session,
+        way,
+        (entry, &asked.source_path(entry), &asked.source.written),
+        &asked.attributes,
+        moved,
+    );
 }
 
 /// Whether a line of the user or of the log has a digest in it.

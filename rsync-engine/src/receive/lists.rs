@@ -2,15 +2,28 @@
 
 use rsync_proto::exit::IoErrorFlags;
 use rsync_proto::flist::{
-    Columns, FileListDecoder, Finish, Item, ListHead, NameGuard, Order, Segment, SegmentBuilder,
+    Columns, FileListDecoder, Finish, Item, ListHead, NameGuard, Order, Segment, SegmentBuilder, Unconverted,
 };
 use rsync_proto::meta::Chmod;
-use rsync_proto::text::Event;
+use rsync_proto::text::{Event, Message, Place, Role};
 
 use super::shared::Shared;
 use crate::inbox::{Inbox, MessageSink};
 use crate::meta::{LocalIds, Privilege};
 use crate::{EngineError, Session};
+
+/// Says that an entry, `name` on the wire, is left out.
+pub(crate) fn report_unconverted(session: &Session, name: &[u8], what: Unconverted, is_early: bool) {
+    let role = if is_early { Role::EarlyReceiver } else { Role::Receiver };
+    session.errors.add_io_error(IoErrorFlags::GENERAL);
+    let local = session.text_from_wire(name);
+    session.say(match what {
+        // A server's client converts it: it can have more of the characters.
+        Unconverted::Name(why) if session.server => Message::UnconvertibleName(role, name, why),
+        Unconverted::Name(why) => Message::UnconvertibleName(role, &local, why),
+        Unconverted::Target(why) => Message::UnconvertibleTarget(role, Place::new(b"", &local), why),
+    });
+}
 
 /// How often growth is reported, in entries.
 const REPORT_EVERY: u64 = 100;
@@ -37,6 +50,7 @@ impl<'a> ListReader<'a> {
         let columns = session.columns();
         let rules = shared.xattr_rules.clone();
         let decoder = FileListDecoder::new(&session.negotiated, columns.clone())
+            .converting(session.conversion())
             .naming_xattrs(Box::new(move |name| rules.received(name)))
             .munging(options.munge_links == Some(true));
         let decoder = match guard {
@@ -81,7 +95,9 @@ impl<'a> ListReader<'a> {
                     entries += 1;
                 }
                 Item::Entry | Item::Part => {}
-                Item::Unconverted => session.errors.add_io_error(IoErrorFlags::GENERAL),
+                Item::Unconverted(what) => {
+                    report_unconverted(session, decoder.wire_name(), what, first);
+                }
                 Item::End { io_error } => {
                     if !session.options.ignore_errors {
                         session.errors.add_io_error(IoErrorFlags::from_wire(io_error));

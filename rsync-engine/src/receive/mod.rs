@@ -22,6 +22,7 @@ use crate::inbox::{Inbox, MessageSink};
 use crate::meta::XattrRules;
 use crate::outbox::Outbox;
 use crate::{Connection, EngineError, Session};
+pub(crate) use lists::report_unconverted;
 use run::{Outcome, Receiver};
 use shared::Shared;
 
@@ -182,6 +183,8 @@ fn forward_names(session: &Session, outbox: &mut Outbox, names: &[u8]) -> Result
     if unframed {
         outbox.mux().start_raw();
     }
+    let converted = session.argument_charset().map(|charset| charset.text_to_wire(names));
+    let names = converted.as_deref().unwrap_or(names);
     let mut forwarder = RequestForwarder::new(session.options.from0);
     for piece in names.chunks(32 << 10) {
         outbox.data::<EngineError>(|out| {

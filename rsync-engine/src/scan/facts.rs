@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rsync_proto::exit::IoErrorFlags;
-use rsync_proto::flist::{Columns, DeviceNumber, Entry, Inode, Kind, MUNGE_PREFIX};
+use rsync_proto::flist::{Columns, DeviceNumber, Entry, Inode, Kind, MUNGE_PREFIX, Unconverted};
 use rsync_proto::sum::Digest;
 use rsync_proto::text::{Event, Failure, Message, Place, Role, Severity, SystemFailure};
 use rustix::io::Errno;
@@ -166,7 +166,22 @@ impl Examiner {
             self.report_missing(spot, &error);
             return false;
         }
-        true
+        self.can_travel(spot, entry)
+    }
+
+    /// Whether the name and the target can be converted for the wire (`--iconv`).
+    fn can_travel(&self, spot: Spot<'_>, entry: &Entry) -> bool {
+        let Some(conversion) = self.session.conversion() else { return true };
+        let message = match conversion.to_wire(spot.path, &entry.target) {
+            Ok(_) => return true,
+            Err(Unconverted::Name(why)) => Message::UnconvertibleName(Role::Sender, spot.path, why),
+            Err(Unconverted::Target(why)) => {
+                Message::UnconvertibleTarget(Role::Sender, self.place(spot), why)
+            }
+        };
+        self.io_error(IoErrorFlags::GENERAL);
+        self.say(message);
+        false
     }
 
     fn read_target(&self, spot: Spot<'_>, entry: &mut Entry) -> bool {

@@ -106,6 +106,7 @@ impl Handshake<'_> {
 
     fn receive_names(&mut self) -> Result<Vec<Vec<u8>>, EngineError> {
         let limit = self.session.options.max_alloc;
+        let charset = self.session.argument_charset();
         let unframed = self.inbox.demux().is_framed() && !self.session.negotiated.frames_names();
         let legal = Legal::new(
             &self.session.negotiated,
@@ -128,7 +129,10 @@ impl Handshake<'_> {
             if limit > 0 && bytes > limit {
                 return Err(FileListError::MaxAlloc { limit }.into());
             }
-            names.push(name);
+            names.push(match charset {
+                Some(charset) => charset.text_from_wire(&name),
+                None => name,
+            });
         }
         if unframed {
             self.inbox.demux().start_framing(legal);

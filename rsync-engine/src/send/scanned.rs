@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rsync_proto::exit::IoErrorFlags;
 use rsync_proto::filter::Side;
-use rsync_proto::flist::{Entry, EntryRef, FileListEncoder, OwnerNames, Segment};
+use rsync_proto::flist::{Conversion, Entry, EntryRef, FileListEncoder, OwnerNames, Segment};
 use rsync_proto::meta::{MAX_XATTR_VALUE, XattrError, XattrRequests, put_xattr_answer, put_xattr_end};
 use rsync_proto::text::{Event, Place, Severity};
 use rsync_proto::wire::Cursor;
@@ -96,6 +96,7 @@ impl ScannedLists {
 
 /// Encodes entries; with a wire it sends them in pieces.
 struct Encoding<'a, 'w> {
+    conversion: Option<Conversion>,
     encoder: &'a mut FileListEncoder,
     tables: &'a SentTables,
     bytes: Vec<u8>,
@@ -104,6 +105,11 @@ struct Encoding<'a, 'w> {
 
 impl ListSink for Encoding<'_, '_> {
     fn entry(&mut self, _: u32, entry: &Entry) -> Result<(), EngineError> {
+        let converted = self.conversion.and_then(|conversion| {
+            let (path, target) = conversion.to_wire(&entry.path, &entry.target).ok()?;
+            Some(Entry { path, target, ..entry.clone() })
+        });
+        let entry = converted.as_ref().unwrap_or(entry);
         self.tables.lend(self.encoder, |encoder| encoder.put(&mut self.bytes, entry));
         if let Some(wire) = self.wire.as_mut().filter(|_| self.bytes.len() >= PIECE) {
             wire.put(&self.bytes)?;
@@ -117,6 +123,7 @@ impl Lists for ScannedLists {
     fn first(&mut self, wire: &mut ListWire<'_>) -> Result<Arc<Segment>, EngineError> {
         self.encoder.begin(self.next_start);
         let mut sink = Encoding {
+            conversion: self.session.conversion(),
             encoder: &mut self.encoder,
             tables: &self.tables,
             bytes: Vec::new(),
@@ -142,8 +149,13 @@ impl Lists for ScannedLists {
 
     fn next(&mut self, wire: &mut ListWire<'_>) -> Result<Option<Arc<Segment>>, EngineError> {
         self.encoder.begin(self.next_start);
-        let mut sink =
-            Encoding { encoder: &mut self.encoder, tables: &self.tables, bytes: Vec::new(), wire: None };
+        let mut sink = Encoding {
+            conversion: self.session.conversion(),
+            encoder: &mut self.encoder,
+            tables: &self.tables,
+            bytes: Vec::new(),
+            wire: None,
+        };
         let scanned = self.scan.next(&mut sink)?;
         let mut bytes = sink.bytes;
         let Some(ScannedList { parent, segment, io_error }) = scanned else { return Ok(None) };

@@ -1,6 +1,8 @@
 //! What a receiver does with names before it accepts them: conversion and trust (spec 03 §5, §9).
 
 use super::error::FileListError;
+use super::name::MAX_PATH;
+use crate::charset::{Charset, Unconvertible};
 use crate::filter::ImpliedNames;
 
 /// How far a name was asked for.
@@ -48,12 +50,61 @@ impl NameGuard for RequestGuard {
     }
 }
 
-/// Converts received text to the local charset (`--iconv`); `None` if that is impossible.
-pub trait Transcoder {
-    /// Converts a name.
-    fn name(&mut self, wire: &[u8]) -> Option<Vec<u8>>;
-    /// Converts a symlink target, or copies it where targets are not converted.
-    fn target(&mut self, wire: &[u8]) -> Option<Vec<u8>>;
+/// How the text of entries is converted between the wire and this side (`--iconv`; spec 03 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conversion {
+    /// The charset of this side.
+    pub charset: Charset,
+    /// Targets of symbolic links are converted too
+    /// ([`Negotiated::converts_targets`](crate::session::Negotiated::converts_targets)).
+    pub targets: bool,
+}
+
+impl Conversion {
+    /// The name and the target (empty if there is none) of an entry as they travel.
+    ///
+    /// # Errors
+    /// What cannot be converted.
+    pub fn to_wire(self, path: &[u8], target: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Unconverted> {
+        let path = bounded(self.charset.to_wire(path)).map_err(Unconverted::Name)?;
+        if !self.targets {
+            return Ok((path, target.to_vec()));
+        }
+        let target = bounded(self.charset.to_wire(target)).map_err(Unconverted::Target)?;
+        Ok((path, target))
+    }
+
+    /// A received name.
+    ///
+    /// # Errors
+    /// [`Unconverted::Name`]
+    pub fn name_from_wire(self, name: &[u8]) -> Result<Vec<u8>, Unconverted> {
+        bounded(self.charset.from_wire(name)).map_err(Unconverted::Name)
+    }
+
+    /// A received target.
+    ///
+    /// # Errors
+    /// [`Unconverted::Target`]
+    pub fn target_from_wire(self, target: &[u8]) -> Result<Vec<u8>, Unconverted> {
+        if !self.targets {
+            return Ok(target.to_vec());
+        }
+        bounded(self.charset.from_wire(target)).map_err(Unconverted::Target)
+    }
+}
+
+fn bounded(converted: Result<Vec<u8>, Unconvertible>) -> Result<Vec<u8>, Unconvertible> {
+    converted.and_then(|text| if text.len() > MAX_PATH { Err(Unconvertible::TooLong) } else { Ok(text) })
+}
+
+/// What of an entry could not be converted, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unconverted {
+    /// Its name.
+    Name(Unconvertible),
+    /// The target of the symbolic link.
+    Target(Unconvertible),
 }
 
 #[cfg(test)]

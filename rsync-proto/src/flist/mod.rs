@@ -29,7 +29,7 @@ pub use dirs::DirTable;
 pub use encode::FileListEncoder;
 pub use entry::{DeviceNumber, Entry, EntryFlags, Inode, Kind, Link};
 pub use error::FileListError;
-pub use guard::{Admission, Excluded, NameGuard, RequestGuard, Transcoder};
+pub use guard::{Admission, Conversion, Excluded, NameGuard, RequestGuard, Unconverted};
 pub use idmap::{IdMap, IdMapError};
 pub use ids::{IdNames, NoNames, Owner, OwnerNames};
 pub use links::{LinkGroups, MUNGE_PREFIX};

@@ -198,6 +198,25 @@ pub struct Iconv {
     pub remote: Option<BString>,
 }
 
+impl Iconv {
+    /// Name of the charset of a client, given that of its locale.
+    #[must_use]
+    pub fn of_client<'n>(&'n self, locale: &'n [u8]) -> &'n [u8] {
+        resolve(&self.local, locale)
+    }
+
+    /// Name of the charset of a server or of the other half of a local copy, given that of its locale.
+    #[must_use]
+    pub fn of_server<'n>(&'n self, locale: &'n [u8]) -> &'n [u8] {
+        resolve(self.remote.as_ref().unwrap_or(&self.local), locale)
+    }
+}
+
+/// No name and a dot stand for the charset of the locale.
+fn resolve<'n>(name: &'n [u8], locale: &'n [u8]) -> &'n [u8] {
+    if matches!(name, b"" | b".") { locale } else { name }
+}
+
 /// A batch file to write or read (spec 08 §12).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Batch {

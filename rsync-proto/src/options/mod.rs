@@ -18,7 +18,6 @@ mod rows;
 mod scan;
 mod stop;
 mod table;
-mod unsupported;
 mod value;
 mod verbosity;
 

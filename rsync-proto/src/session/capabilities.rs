@@ -57,6 +57,12 @@ impl Capabilities {
         CompatFlags(flags)
     }
 
+    /// The client converts targets of symbolic links (`--iconv`).
+    #[must_use]
+    pub fn converts_targets(&self) -> bool {
+        self.has(b's')
+    }
+
     /// The flags travel as one raw byte, because a pre-release client says `V`.
     #[must_use]
     pub fn takes_raw_flags(&self) -> bool {

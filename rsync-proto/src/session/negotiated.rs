@@ -71,7 +71,8 @@ impl Negotiated {
         self.protocol
     }
 
-    /// The compatibility flags; all clear below protocol 30.
+    /// The compatibility flags; all clear below protocol 30. A server keeps
+    /// [`CompatFlags::SYMLINK_ICONV`] only for clients that convert targets too.
     #[must_use]
     pub fn compat(&self) -> CompatFlags {
         self.compat
@@ -159,6 +160,17 @@ impl Negotiated {
     #[must_use]
     pub fn names_id0(&self) -> bool {
         self.compat.has(CompatFlags::ID0_NAMES)
+    }
+
+    /// Targets of symbolic links are converted as names are, where names are (`--iconv`).
+    #[must_use]
+    pub fn converts_targets(&self) -> bool {
+        self.compat.has(CompatFlags::SYMLINK_ICONV)
+    }
+
+    /// Records that the client of this server does not convert targets.
+    pub(super) fn keep_targets(&mut self) {
+        self.compat.0 &= !CompatFlags::SYMLINK_ICONV;
     }
 
     /// Longest block of a basis in bytes (spec 05 §4.2).

@@ -198,6 +198,9 @@ impl ServerSetup {
             }
             ServerStep::SayFlagsAndLists => {
                 self.put_flags(&mut out);
+                if !self.capabilities.converts_targets() {
+                    self.negotiated.keep_targets();
+                }
                 self.terms.settle(&self.negotiated)?;
                 for list in self.terms.lists(&self.negotiated) {
                     list.put(&mut out)?;

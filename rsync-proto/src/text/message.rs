@@ -6,6 +6,7 @@
 use super::event::{EntryKind, Role, Severity, Topic};
 use super::failure::{Failure, SystemFailure};
 use super::place::Place;
+use crate::charset::Unconvertible;
 use crate::options::{Debug, Info};
 
 /// Appends `parts` one after the other.
@@ -77,6 +78,12 @@ pub enum Message<'a> {
     OverlyLongName(&'a [u8]),
     /// Sender: the name below a directory does not fit into a path by so many bytes.
     PathOverflow(usize, &'a [u8]),
+    /// A side (role) converts names to and from the charset of this name.
+    Charset(Role, &'a [u8]),
+    /// `--iconv`: a name cannot be converted.
+    UnconvertibleName(Role, &'a [u8], Unconvertible),
+    /// `--iconv`: the target of a symbolic link cannot be converted.
+    UnconvertibleTarget(Role, Place<'a>, Unconvertible),
     /// Sender: a symbolic link with an empty target.
     EmptySymlink(Place<'a>),
     /// Sender: a directory without `-r` or `-d`.
@@ -284,6 +291,8 @@ impl Message<'_> {
             Self::NoReferent(_)
             | Self::OverlyLongName(_)
             | Self::PathOverflow(..)
+            | Self::UnconvertibleName(..)
+            | Self::UnconvertibleTarget(..)
             | Self::EmptySymlink(_)
             | Self::RemoveChanged(_)
             | Self::RemoveDestination(_)
@@ -294,7 +303,8 @@ impl Message<'_> {
             | Self::IsDirectory(_)
             | Self::VerificationFailed(..)
             | Self::BatchMissing(..) => Severity::TransferError,
-            Self::SkippingDirectory(_)
+            Self::Charset(..)
+            | Self::SkippingDirectory(_)
             | Self::ZeroMode(_)
             | Self::SkippingMountPoint(_)
             | Self::CopyingUnsafeSymlink(..)
@@ -327,6 +337,12 @@ impl Message<'_> {
         }
     }
 
+    /// Whether the text holds a name as it came from the wire, so that a server must not convert it.
+    #[must_use]
+    pub fn is_wire_text(&self) -> bool {
+        matches!(self, Self::UnconvertibleName(Role::Receiver | Role::EarlyReceiver, ..))
+    }
+
     /// The condition under which the text is said.
     #[must_use]
     pub fn topic(&self) -> Topic {
@@ -335,6 +351,7 @@ impl Message<'_> {
             Self::CopyingUnsafeSymlink(..) | Self::BackupSkipsUnsafeSymlink(..) => {
                 Topic::Info(Info::Symsafe, 1)
             }
+            Self::Charset(..) => Topic::Debug(Debug::Iconv, 1),
             Self::SenderRemoved(_) => Topic::Info(Info::Remove, 1),
             Self::BatchOption(..) => Topic::Info(Info::Misc, 1),
             Self::MatchTotals { .. } => Topic::Debug(Debug::Deltasum, 1),
@@ -371,6 +388,18 @@ impl Message<'_> {
             Self::PathOverflow(bytes, name) => {
                 let count = format!("filename overflows max-path len by {bytes}: ");
                 append(out, &[count.as_bytes(), name]);
+            }
+            Self::Charset(role, name) => {
+                append(out, &[b"[", role.name().as_bytes(), b"] charset: ", name]);
+            }
+            Self::UnconvertibleName(role, name, why) => {
+                append(out, &[b"[", role.name().as_bytes(), b"] cannot convert filename: ", name]);
+                append(out, &[b" (", why.reason().as_bytes(), b")"]);
+            }
+            Self::UnconvertibleTarget(role, place, why) => {
+                append(out, &[b"[", role.name().as_bytes(), b"] cannot convert symlink data for: "]);
+                place.render(out);
+                append(out, &[b" (", why.reason().as_bytes(), b")"]);
             }
             Self::EmptySymlink(place) => before(out, "skipping symlink with 0-length value: ", place),
             Self::SkippingDirectory(name) => append(out, &[b"skipping directory ", name]),

@@ -46,7 +46,7 @@ impl FileListDecoder {
         self.owners(input, flags, numbers)?;
         self.rdev(input, flags, kind, numbers)?;
         if self.codec.columns.links && kind == Kind::Symlink {
-            self.target(input, &mut head.inactive)?;
+            self.target(input)?;
             if self.munges {
                 self.entry.target.splice(..0, MUNGE_PREFIX.iter().copied());
             }
@@ -122,23 +122,19 @@ impl FileListDecoder {
         Ok(())
     }
 
-    fn target(&mut self, input: &mut Cursor<'_>, inactive: &mut bool) -> Result<(), FileListError> {
+    fn target(&mut self, input: &mut Cursor<'_>) -> Result<(), FileListError> {
         let length = i64::from(varint30(input, self.codec.modern)?);
         let taken = usize::try_from(length).ok().filter(|length| *length <= MAX_PATH);
         let target = input.take(taken.ok_or(FileListError::TargetTooLong { length })?)?;
         if target.contains(&0) {
             return Err(FileListError::NulByte { text: target.into() });
         }
-        let converted = match &mut self.transcoder {
-            Some(transcoder) => transcoder.target(target),
-            None => {
-                self.entry.target.extend_from_slice(target);
-                return Ok(());
+        match self.conversion.map(|conversion| conversion.target_from_wire(target)) {
+            None => self.entry.target.extend_from_slice(target),
+            Some(Ok(local)) => self.entry.target = local,
+            Some(Err(unconverted)) => {
+                self.unconverted.get_or_insert(unconverted);
             }
-        };
-        match converted {
-            Some(local) if local.len() <= MAX_PATH => self.entry.target = local,
-            _ => *inactive = true,
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::flist::codec::{Codec, Inherited, Previous, bit};
 use crate::flist::columns::Columns;
 use crate::flist::entry::{Entry, EntryFlags, Kind};
 use crate::flist::error::FileListError;
-use crate::flist::guard::{Admission, NameGuard, Transcoder};
+use crate::flist::guard::{Admission, Conversion, NameGuard, Unconverted};
 use crate::flist::ids::{IdListReader, IdNames};
 use crate::flist::links::LinkGroups;
 use crate::flist::name::{MAX_PATH, normalize};
@@ -28,7 +28,7 @@ pub enum Item {
     Entry,
     /// A slot was appended for an entry whose [name](FileListDecoder::wire_name) or target cannot be
     /// converted: an I/O error of this side.
-    Unconverted,
+    Unconverted(Unconverted),
     /// A part of something long was consumed; call again.
     Part,
     /// The list is complete, and so is what follows a whole one (names of owners, errors).
@@ -55,7 +55,9 @@ pub struct FileListDecoder {
     /// The attribute lists that entries refer to by number.
     pub xattrs: XattrReader,
     guard: Option<Box<dyn NameGuard + Send>>,
-    transcoder: Option<Box<dyn Transcoder + Send>>,
+    conversion: Option<Conversion>,
+    /// What of the entry under way could not be converted.
+    unconverted: Option<Unconverted>,
     xattr_naming: XattrNaming,
     munges: bool,
     /// Groups by identity on the sender's disk (below protocol 30).
@@ -91,8 +93,6 @@ struct Head {
     /// Index of the first member of its hard-link group, if this is not the first.
     reference: Option<u32>,
     numbers: Inherited,
-    /// The name could not be converted.
-    inactive: bool,
     hierarchy: Hierarchy,
 }
 
@@ -115,7 +115,8 @@ impl FileListDecoder {
             default_acls: AclReader::new(AclKind::Default),
             xattrs: XattrReader::default(),
             guard: None,
-            transcoder: None,
+            conversion: None,
+            unconverted: None,
             xattr_naming: Box::new(|name| Some(name.to_vec())),
             munges: false,
             inodes: LinkGroups::default(),
@@ -136,10 +137,10 @@ impl FileListDecoder {
         self
     }
 
-    /// Converts names and targets with `transcoder` (spec 03 §5).
+    /// Converts names and targets to a local charset, if there is one.
     #[must_use]
-    pub fn transcoded(mut self, transcoder: Box<dyn Transcoder + Send>) -> Self {
-        self.transcoder = Some(transcoder);
+    pub fn converting(mut self, conversion: Option<Conversion>) -> Self {
+        self.conversion = conversion;
         self
     }
 
@@ -234,9 +235,9 @@ impl FileListDecoder {
 
     fn push(&mut self, list: &mut SegmentBuilder) -> Result<Item, FileListError> {
         self.step = Step::Entry;
-        if self.entry.path.is_empty() {
+        if let Some(unconverted) = self.unconverted {
             list.push_inactive(&self.entry)?;
-            return Ok(Item::Unconverted);
+            return Ok(Item::Unconverted(unconverted));
         }
         list.push(&self.entry)?;
         Ok(Item::Entry)
@@ -251,12 +252,12 @@ impl FileListDecoder {
     ) -> Result<Option<Step>, FileListError> {
         let Some(flags) = self.flags(input)? else { return Ok(Some(Step::IdLists)) };
         let prefix = self.raw_name(input, flags)?;
-        let inactive = self.local_name()?;
+        self.unconverted = self.local_name()?;
         let start = list.start();
         let index = start + list.len() as u32;
         let reference = self.link_reference(input, flags, index)?;
         let numbers = self.previous.numbers;
-        let mut head = Head { start, index, reference, numbers, inactive, hierarchy: Hierarchy::Same };
+        let mut head = Head { start, index, reference, numbers, hierarchy: Hierarchy::Same };
         match reference {
             Some(leader) if leader >= start => self.copy_leader(list, leader, &mut head)?,
             _ => self.fields(input, flags, &mut head)?,
@@ -322,17 +323,17 @@ impl FileListDecoder {
         Ok(prefix)
     }
 
-    /// Makes the entry's path of the wire name; answers whether it could not be converted.
-    fn local_name(&mut self) -> Result<bool, FileListError> {
+    /// Makes the entry's path of the wire name; answers why if it could not be converted.
+    fn local_name(&mut self) -> Result<Option<Unconverted>, FileListError> {
         let relative = self.codec.columns.relative;
         self.entry.clear();
-        let Some(transcoder) = &mut self.transcoder else {
+        let Some(conversion) = self.conversion else {
             normalize(&self.raw, relative, &mut self.entry.path)?;
-            return Ok(false);
+            return Ok(None);
         };
-        match transcoder.name(&self.raw) {
-            Some(local) => normalize(&local, relative, &mut self.entry.path).map(|()| false),
-            None => Ok(true),
+        match conversion.name_from_wire(&self.raw) {
+            Ok(local) => normalize(&local, relative, &mut self.entry.path).map(|()| None),
+            Err(unconverted) => Ok(Some(unconverted)),
         }
     }
 
@@ -415,7 +416,7 @@ impl FileListDecoder {
     ) -> Result<(), FileListError> {
         let is_dir = self.entry.kind() == Kind::Dir;
         let mut parent_only = false;
-        if !head.inactive {
+        if self.unconverted.is_none() {
             let path = &self.entry.path;
             if self.incremental {
                 check_directory(path, list.directory())?;
@@ -467,7 +468,7 @@ impl FileListDecoder {
         if self.incremental && self.entry.group == Some(head.index) {
             self.groups.insert(head.index);
         }
-        if head.inactive {
+        if self.unconverted.is_some() {
             self.entry.path.clear();
         }
         let Columns { acls, xattrs, .. } = self.codec.columns;
