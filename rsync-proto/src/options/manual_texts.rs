@@ -319,7 +319,6 @@ pub(super) const TEXTS: &[(&str, &str)] = &[
          --delete-during become --delete-delay. It acts where the files are received; in a local copy, only with \
          --checksum.",
     ),
-    ("no-detect-renamed", "Does not look for files under other names."),
     (
         "compare-dest",
         "Does not transfer what this directory has unchanged. A relative path is beneath the destination. May be \
