@@ -224,3 +224,76 @@ fn an_endless_list_stops_at_the_memory_limit() {
     fed.expect_code(22).expect_text("exceeded --max-alloc=4194304 setting");
     ground.expect_untouched();
 }
+
+/// SEC-040: what the user excluded does not come back from the sender.
+#[test]
+fn a_name_that_the_user_excluded() {
+    let ground = Ground::new(Tree::new());
+    let list = format!("{ROOT} 01 01 66 {FILE_REST} 00");
+    let steps = || vec![Step::handshake(31, "00"), Step::Say(data_frame(&hex(&list))), Step::Close];
+    let fed = run_fed(&mut ground.puller(play(steps()), &["-r", "--exclude=f"]));
+    fed.expect_code(4).expect_text("ERROR: rejecting excluded file-list name: f").expect_modest();
+    assert!(!ground.join("destination/f").exists());
+}
+
+/// SEC-043: kinds that nobody asked for leave nothing behind.
+#[test]
+fn kinds_that_were_not_asked_for() {
+    let ground = Ground::new(Tree::new());
+    let link = "01 01 6c 000000 6500f153 ffa10000";
+    let fifo = "01 01 70 000000 6500f153 a4110000";
+    let device = "01 01 64 000000 6500f153 a4210000";
+    for entry in [link, fifo, device] {
+        let list = format!("{ROOT} {entry} 00 00 00 00");
+        let steps = vec![
+            Step::handshake(31, "00"),
+            Step::Say(data_frame(&hex(&list))),
+            Step::HearData(20),
+            Step::Close,
+        ];
+        run_fed(&mut ground.puller(play(steps), &["-r"])).expect_no_panic().expect_modest();
+        assert_eq!(std::fs::read_dir(ground.join("destination")).expect("there").count(), 0, "{entry}");
+    }
+    ground.expect_untouched();
+}
+
+/// SEC-044, SEC-041: `/.` names the root as well.
+#[test]
+fn the_root_by_another_name_that_is_no_directory() {
+    for name in ["02 2f2e", "02 2e2f", "03 2e2f2e"] {
+        let ground = Ground::new(Tree::new().file("kept", "kept"));
+        let before = ground.destination();
+        let input = [client_version(31), data_frame(&hex(&format!("01 {name} {FILE_REST} 00")))].concat();
+        let fed = feed(&mut ground.receiver(&["-Rre.LsfxCIu", "--force"]), [input], Afterwards::Closes);
+        fed.expect_no_panic().expect_modest();
+        assert!(matches!(fed.code, 2 | 4), "{name}: code {} {}", fed.code, fed.stderr);
+        ground.destination().assert_same(&before, Compare::ALL);
+    }
+}
+
+/// SEC-046: directories that are no more, and lists after the last one.
+#[test]
+fn a_list_for_a_file_or_after_the_end_of_lists() {
+    let file = format!("01 01 66 {FILE_REST}");
+    rejected_piece(&format!("{ROOT} {file} 00 ff66 00"), "", 2);
+    rejected_piece(&format!("{ROOT} {DIR_A} 00 ff65 00 ff01 ff65 00"), "", 2);
+}
+
+/// SEC-180 and SEC-181: attributes beyond every limit.
+#[test]
+fn extended_attributes_beyond_their_limits() {
+    for (field, code) in [
+        // More than 65536 of them; a name of more than 4096 bytes; a value of 2 GiB; no final NUL.
+        ("00 c2000000", 2),
+        ("00 01 9010 01", 2),
+        ("00 01 03 f0ffffff7f", 2),
+        ("00 01 02 01 6162 63", 11),
+    ] {
+        let list = hex(&format!("{ROOT} {field}"));
+        let ground = Ground::new(Tree::new());
+        let input = [client_version(31), data_frame(&list)].concat();
+        let fed = feed(&mut ground.receiver(&["-Xre.LsfxCIu"]), [input], Afterwards::Closes);
+        fed.expect_no_panic().expect_modest();
+        assert!(fed.code == code || fed.code == 12 || fed.code == 2, "{field}: {} {}", fed.code, fed.stderr);
+    }
+}

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bstr::BString;
 use rsync_client::Module;
+use rsync_engine::{Dir, open_operator_log};
 use rsync_proto::exit::ExitCode;
 use rsync_proto::options::{Batch, Info, OutputBuffer, StderrMode, TransferOptions};
 use rsync_proto::text::{
@@ -418,10 +419,9 @@ fn above<T>(bar: Option<&Bar>, print: impl FnOnce() -> T) -> T {
 ///
 /// # Errors
 /// The lines to print when that fails; the transfer goes on without a log.
-pub(crate) fn open_log(path: &BString) -> Result<File, String> {
-    use bstr::ByteSlice;
-    let open = |path: &std::path::Path| File::options().append(true).create(true).open(path);
-    path.to_path().map_err(|_| std::io::ErrorKind::InvalidInput.into()).and_then(open).map_err(|error| {
+pub(crate) fn open_log(path: &BString, insecure_links: bool) -> Result<File, String> {
+    let here = Dir::open(std::path::Path::new("."));
+    here.and_then(|here| open_operator_log(&here, path, insecure_links)).map_err(|error| {
         let reason = match error.raw_os_error() {
             Some(errno) => rsync_proto::text::failure::describe_errno(errno),
             None => error.to_string(),
@@ -573,7 +573,7 @@ mod tests {
     #[test]
     fn the_log_file_has_its_own_format_and_no_client_texts() {
         let log = tempfile::NamedTempFile::new().expect("a file");
-        let opened = open_log(&BString::from(log.path().to_str().expect("text"))).expect("opens");
+        let opened = open_log(&BString::from(log.path().to_str().expect("text")), false).expect("opens");
         let shown = printed("-v", Some(opened), |console| {
             transfer(console);
             console.emit(Event::Deleted { name: b"old", is_dir: false });
@@ -586,7 +586,7 @@ mod tests {
 
     #[test]
     fn a_log_file_that_cannot_be_opened_is_reported() {
-        let error = open_log(&"/nonexistent/log".into()).expect_err("cannot open");
+        let error = open_log(&"/nonexistent/log".into(), false).expect_err("cannot open");
         let expected = "rsync: [client] failed to open log-file /nonexistent/log: No such file or directory (2)\n\
                         Ignoring \"log file\" setting.";
         assert_eq!(error, expected);

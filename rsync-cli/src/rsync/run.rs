@@ -28,7 +28,7 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
         Endpoints::Pull { .. } | Endpoints::Replay { .. } => Role::EarlyReceiver,
         Endpoints::Push { .. } | Endpoints::Local { .. } => Role::Sender,
     };
-    let log = options.log_file.as_ref().map(open_log);
+    let log = options.log_file.as_ref().map(|path| open_log(path, options.insecure_links));
     let (log, log_error) = match log {
         Some(Ok(log)) => (Some(log), None),
         Some(Err(error)) => (None, Some(error)),

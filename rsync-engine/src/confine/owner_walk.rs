@@ -70,15 +70,30 @@ pub(crate) fn open_trusted_file(start: &Dir, path: &[u8], trust: Trust) -> io::R
 /// makes it with `mode` less the umask where it is missing. The target of a dangling link is not made:
 /// that fails with `EEXIST`.
 pub(crate) fn create_operator_file(start: &Dir, path: &[u8], mode: u32, trust: Trust) -> io::Result<File> {
+    open_for_writing(start, path, mode, trust, OFlags::TRUNC)
+}
+
+/// Opens the log file at `path`, relative to `start` unless it is absolute, for writing at its end, and
+/// makes it where it is missing. With `insecure_links` links of anybody are followed.
+///
+/// # Errors
+/// What the system says; `ELOOP` for a link that neither root nor we made.
+pub fn open_operator_log(start: &Dir, path: &[u8], insecure_links: bool) -> io::Result<File> {
+    let trust = if insecure_links { Trust::AllLinks } else { Trust::OwnLinks };
+    open_for_writing(start, path, 0o666, trust, OFlags::APPEND)
+}
+
+/// Opens for writing, from the beginning or at the end as `how` says.
+fn open_for_writing(start: &Dir, path: &[u8], mode: u32, trust: Trust, how: OFlags) -> io::Result<File> {
     let mut walk = Walk::new(start, path, trust)?;
-    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let flags = how | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
     while let Some(step) = walk.step()? {
         let (name, flags) = match step {
             Step::Entered => continue,
             Step::Missing(_) if walk.in_link => return Err(Errno::EXIST.into()),
             Step::Missing(_) if !walk.rest.is_empty() => return Err(Errno::NOENT.into()),
             Step::Missing(name) => (name, flags | OFlags::CREATE | OFlags::EXCL),
-            Step::Other(name) => (name, flags | OFlags::TRUNC),
+            Step::Other(name) => (name, flags),
         };
         let mode = Mode::from_raw_mode(mode & 0o7777);
         return Ok(File::from(rustix::fs::openat(&walk.parent, &name[..], flags, mode)?));

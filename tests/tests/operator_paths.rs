@@ -1,0 +1,151 @@
+//! Paths that the user names and in which somebody else planted a link: nothing is read or written
+//! through it (spec 10 §2.2, SEC-003, SEC-008), and `--insecure-links` is the way out.
+
+use std::os::unix::fs::{lchown, symlink};
+use std::process::Command;
+
+use rsync_e2e::outcome::{Outcome, run};
+use rsync_e2e::program::is_root;
+use rsync_e2e::pull::environment;
+use rsync_e2e::{Compare, Side, Snapshot, Tree, Work};
+
+/// Links of root's own count, so that the link must be somebody else's; only root can make such a one.
+const SOMEBODY: u32 = 65534;
+
+/// A source, a destination with an old file, and `planted`, a link to `outside`.
+fn ground(owner: u32) -> Work {
+    let work = Work::new();
+    Tree::new().file("f", "new content").write(&work.join("source"));
+    Tree::new().file("f", "old").write(&work.join("destination"));
+    Tree::new().file("list", "f\n").file("f", "outside").mode("list", 0o600).write(&work.join("outside"));
+    symlink("outside", work.join("planted")).expect("planted");
+    if is_root() {
+        lchown(work.join("planted"), Some(owner), Some(owner)).expect("given away");
+    }
+    work
+}
+
+fn copy(work: &Work, options: &[&str], destination: &str) -> Outcome {
+    let mut command = Command::new(Side::Ours.rsync());
+    environment(&mut command);
+    command.current_dir(work.path()).arg("-a");
+    command.args(options.iter().map(|word| word.replace('@', &work.path().display().to_string())));
+    run(command.args(["source/", destination]))
+}
+
+/// Copies with these options; what the link leads to must stay as it is. Answers the content of the
+/// file in the destination afterwards.
+#[track_caller]
+fn refused(options: &[&str], code: i32, text: &str) -> String {
+    let work = ground(SOMEBODY);
+    let before = Snapshot::take(&work.join("outside"));
+    copy(&work, options, "destination/").expect_code(code).expect_error_text(text);
+    Snapshot::take(&work.join("outside")).assert_same(&before, Compare::ALL);
+    std::fs::read_to_string(work.join("destination/f")).unwrap_or_default()
+}
+
+const LOOP: &str = "Too many levels of symbolic links";
+
+#[test]
+fn files_that_are_read_before_anything_else_end_the_run() {
+    if !is_root() {
+        return;
+    }
+    let files = format!("failed to open files-from file planted/list: {LOOP}");
+    assert_eq!(refused(&["--files-from=planted/list"], 1, &files), "old");
+    for (option, kind) in [
+        ("--exclude-from=planted/list", "exclude"),
+        ("--include-from=planted/list", "include"),
+        ("--filter=. planted/list", "exclude"),
+    ] {
+        let text = format!("failed to open {kind} file planted/list: {LOOP}");
+        assert_eq!(refused(&[option], 11, &text), "old", "{option}");
+    }
+}
+
+#[test]
+fn a_log_file_is_done_without() {
+    if !is_root() {
+        return;
+    }
+    for option in ["--log-file=planted/log", "--log-file=planted/f"] {
+        let text = format!("{LOOP} (40)\nIgnoring \"log file\" setting.");
+        assert_eq!(refused(&[option], 0, &text), "new content", "{option}");
+    }
+}
+
+#[test]
+fn places_for_files_under_way_leave_the_old_file_alone() {
+    if !is_root() {
+        return;
+    }
+    for options in [
+        &["--temp-dir=@/planted"][..],
+        &["--backup", "--backup-dir=@/planted"],
+        &["--delay-updates", "--partial-dir=@/planted"],
+    ] {
+        let work = ground(SOMEBODY);
+        let before = Snapshot::take(&work.join("outside"));
+        let outcome = copy(&work, options, "destination/");
+        assert_ne!(outcome.code, 0, "{options:?}");
+        Snapshot::take(&work.join("outside")).assert_same(&before, Compare::ALL);
+        let content = std::fs::read_to_string(work.join("destination/f")).expect("still there");
+        assert_eq!(content, "old", "{options:?}");
+    }
+}
+
+#[test]
+fn an_alternate_destination_is_as_good_as_none() {
+    if !is_root() {
+        return;
+    }
+    for option in ["--link-dest=@/planted", "--copy-dest=@/planted", "--compare-dest=@/planted"] {
+        assert_eq!(refused(&[option], 0, ""), "new content", "{option}");
+    }
+}
+
+#[test]
+fn a_destination_is_neither_entered_nor_made_through_it() {
+    if !is_root() {
+        return;
+    }
+    for (destination, options) in
+        [("planted/", &[][..]), ("planted", &[]), ("planted/new/", &[]), ("planted/a/b/", &["--mkpath"])]
+    {
+        let work = ground(SOMEBODY);
+        let before = Snapshot::take(&work.join("outside"));
+        let outcome = copy(&work, options, destination);
+        outcome.expect_code(3).expect_error_text(LOOP);
+        Snapshot::take(&work.join("outside")).assert_same(&before, Compare::ALL);
+    }
+}
+
+#[test]
+fn links_of_ones_own_are_followed_everywhere() {
+    let own = if is_root() { 0 } else { SOMEBODY };
+    for options in [
+        &["--files-from=planted/list"][..],
+        &["--exclude-from=planted/list", "--include=f"],
+        &["--log-file=planted/log"],
+        &["--temp-dir=@/planted"],
+        &["--backup", "--backup-dir=@/planted"],
+        &["--link-dest=@/planted"],
+    ] {
+        copy(&ground(own), options, "destination/").expect_ok();
+    }
+    let work = ground(own);
+    copy(&work, &[], "planted/").expect_ok();
+    assert_eq!(std::fs::read_to_string(work.join("outside/f")).expect("there"), "new content");
+}
+
+#[test]
+fn insecure_links_is_the_way_out() {
+    for options in
+        [["--insecure-links", "--log-file=planted/log"], ["--insecure-links", "--temp-dir=@/planted"]]
+    {
+        let work = ground(SOMEBODY);
+        copy(&work, &options, "destination/").expect_ok();
+        let content = std::fs::read_to_string(work.join("destination/f")).expect("there");
+        assert_eq!(content, "new content", "{options:?}");
+    }
+}
