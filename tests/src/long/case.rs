@@ -90,7 +90,7 @@ impl Case {
                 list.extend(*dice.pick(&[&b"\0"[..], b"\0", b"\0", b"/\0", b"/.\0", b"/no such\0"]));
             }
         }
-        let named = list.is_empty() && dice.once_in(6);
+        let named = !choice.has("--files-from") && dice.once_in(6);
         let names = (0..if named { 1 + dice.below(3) } else { 0 })
             .map(|_| source.some_path(dice))
             .filter(|name| !name.is_empty() && name.find_byteset(b"*[\\\n").is_none())

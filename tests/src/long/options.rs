@@ -190,6 +190,10 @@ impl Choice {
         if protocol >= 30 && dice.once_in(4) {
             add(dice.pick::<&str>(&ATTRIBUTES));
         }
+        // The C rsync forgets members of a group that it put off in favour of one that is then left alone.
+        let skips = ["-u", "--existing", "--ignore-existing"];
+        let may_forget = words.iter().any(|word| skips.contains(&word.as_str()));
+        words.retain(|word| !(may_forget && word == "-H"));
         let compare = comparable(&words, base.contains('t') || base == "-a");
         Self { words, compare, protocol }
     }
