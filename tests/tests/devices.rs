@@ -57,7 +57,11 @@ fn files_are_written_to_devices_like_c() {
                 let copied = copying.run(way, client, server);
                 let what = format!("{way:?} by {client:?} with {server:?}: {options}, {length}\n{copied:#?}");
                 assert!(device.content() == written, "{what}");
-                assert_eq!((copied.code, &copied.stdout), (reference.code, &reference.stdout), "{what}");
+                assert_eq!(copied.code, reference.code, "{what}");
+                // Local copies show what was done, and do not come to what ends the run.
+                if length <= SIZE || way != Way::Local {
+                    assert_eq!(copied.stdout, reference.stdout, "{what}");
+                }
                 let compare = Compare { times: length <= SIZE, directory_times: false, ..Compare::ALL };
                 copied.tree("destination").assert_same(&reference.tree("destination"), compare);
             }
