@@ -36,7 +36,34 @@ pub(crate) enum Secrets<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule<'a> {
     name: &'a [u8],
-    denies: bool,
+    suffix: Option<Suffix>,
+}
+
+/// What a term of `auth users` says behind its colon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suffix {
+    Deny,
+    ReadOnly,
+    ReadWrite,
+}
+
+impl Suffix {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let begins =
+            |with: &str| text.len() >= with.len() && text[..with.len()].eq_ignore_ascii_case(with.as_bytes());
+        match text {
+            _ if begins("d") => Some(Self::Deny),
+            _ if begins("ro") => Some(Self::ReadOnly),
+            _ if begins("rw") => Some(Self::ReadWrite),
+            _ => None,
+        }
+    }
+}
+
+/// The first term of `auth users` that lets somebody write, whatever the module says.
+pub(crate) fn writer(auth_users: &[u8]) -> Option<&[u8]> {
+    let is_writer = |term: &&[u8]| rules(term).iter().any(|rule| rule.suffix == Some(Suffix::ReadWrite));
+    names(auth_users).into_iter().find(is_writer)
 }
 
 /// Splits a list of names: at white space and commas, or only at commas if it begins with one.
@@ -54,16 +81,20 @@ fn rules(list: &[u8]) -> Vec<Rule<'_>> {
         .into_iter()
         .map(|term| {
             let (name, option) = term.split_at(rule(term));
-            Rule { name, denies: option.get(1).is_some_and(|byte| byte.eq_ignore_ascii_case(&b'd')) }
+            Rule { name, suffix: Suffix::parse(option.get(1..).unwrap_or_default()) }
         })
         .collect()
 }
 
-/// Checks a client's answer against `auth users` and the secrets.
+/// Checks a client's answer against `auth users` and the secrets; answers what the rule adds.
 ///
 /// # Errors
 /// The reason for the log; the client learns only that it failed.
-pub(crate) fn check(auth_users: &[u8], secrets: &Secrets<'_>, answer: &Answer<'_>) -> Result<(), String> {
+pub(crate) fn check(
+    auth_users: &[u8],
+    secrets: &Secrets<'_>,
+    answer: &Answer<'_>,
+) -> Result<Option<Suffix>, String> {
     let user = answer.user;
     if user.first() == Some(&b'#') {
         return Err("invalid username".into());
@@ -78,21 +109,24 @@ pub(crate) fn check(auth_users: &[u8], secrets: &Secrets<'_>, answer: &Answer<'_
         }
     });
     let rule = rule.ok_or("no matching rule")?;
-    if rule.denies {
+    if rule.suffix == Some(Suffix::Deny) {
         return Err("denied by rule".into());
     }
     let group = group.filter(|_| rule.name.starts_with(b"@"));
     match secrets {
         Secrets::File { path, strict_modes } => {
             let file = open_secrets(*path, *strict_modes)?;
-            check_secret(BufReader::new(file), group.as_deref(), answer)
+            check_secret(BufReader::new(file), group.as_deref(), answer)?;
         }
         Secrets::Known(Some(password)) => {
             let verified = answer.digest.verifies(password, answer.challenge, answer.response);
-            verified.then_some(()).ok_or_else(|| "password mismatch".into())
+            if !verified {
+                return Err("password mismatch".into());
+            }
         }
-        Secrets::Known(None) => Err("secret not found".into()),
+        Secrets::Known(None) => return Err("secret not found".into()),
     }
+    Ok(rule.suffix)
 }
 
 /// Opens a secrets file, if it is one to rely on.
@@ -191,7 +225,7 @@ mod tests {
         let response = digest.response(password.as_bytes(), b"challenge");
         let answer =
             Answer { user: user.as_bytes(), response: response.as_bytes(), digest, challenge: b"challenge" };
-        check(users.as_bytes(), &Secrets::File { path: Some(&path), strict_modes }, &answer)
+        check(users.as_bytes(), &Secrets::File { path: Some(&path), strict_modes }, &answer).map(drop)
     }
 
     #[test]

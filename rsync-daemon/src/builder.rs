@@ -11,7 +11,7 @@ use rsync_engine::tree::Tree;
 use rsync_proto::text::{Utc, Zone};
 
 use crate::config::{Config, ConfigError, GlobalSettings, Module};
-use crate::daemon::{Daemon, DaemonError, Door, Shared};
+use crate::daemon::{Daemon, DaemonError, Door, Limits, Shared};
 use crate::host::{Caller, Host};
 use crate::http;
 use crate::listen::{ListenAddress, bind};
@@ -36,11 +36,16 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    pub(crate) fn read(&self) -> Result<Arc<Config>, ConfigError> {
-        match self {
-            Self::File(path, overrides) => Config::load(path, overrides).map(Arc::new),
-            Self::Given(config) => Ok(Arc::clone(config)),
+    /// The configuration, which may have modules that can be written to only if there are `uploads`.
+    pub(crate) fn read(&self, uploads: bool) -> Result<Arc<Config>, ConfigError> {
+        let config = match self {
+            Self::File(path, overrides) => Arc::new(Config::load(path, overrides)?),
+            Self::Given(config) => Arc::clone(config),
+        };
+        if !uploads {
+            config.is_never_written()?;
         }
+        Ok(config)
     }
 }
 
@@ -51,6 +56,7 @@ pub struct DaemonBuilder {
     source: Source,
     addresses: Vec<String>,
     port: Option<u16>,
+    ip_version: Option<u8>,
     doors: Option<Vec<(TcpListener, bool)>>,
     log: Option<LogTarget>,
     default_log: Option<LogTarget>,
@@ -58,6 +64,7 @@ pub struct DaemonBuilder {
     grace: Duration,
     worker: Option<WorkerCommand>,
     worker_idle: Duration,
+    limits: Limits,
     host: Host,
 }
 
@@ -75,6 +82,7 @@ impl DaemonBuilder {
             source,
             addresses: Vec::new(),
             port: None,
+            ip_version: None,
             doors: None,
             log: None,
             default_log: None,
@@ -82,6 +90,7 @@ impl DaemonBuilder {
             grace: GRACE,
             worker: None,
             worker_idle: WORKER_IDLE,
+            limits: Limits::default(),
             host: Host::default(),
         }
     }
@@ -198,12 +207,46 @@ impl DaemonBuilder {
         self
     }
 
+    /// Lets clients write to modules that are not `read only`. Without it a configuration that has such
+    /// modules is an error.
+    pub fn uploads(mut self) -> Self {
+        self.limits.uploads = true;
+        self
+    }
+
+    /// Limits every session to so many bytes a second; 0 is no limit.
+    pub fn bwlimit(mut self, bytes: u64) -> Self {
+        self.limits.bwlimit = bytes;
+        self
+    }
+
+    /// Listens on addresses of this version of IP only, 4 or 6.
+    pub fn ip_version(mut self, version: u8) -> Self {
+        self.ip_version = Some(version);
+        self
+    }
+
+    /// Logs every file in this format, whatever the configuration says about it.
+    pub fn log_format(mut self, format: impl Into<BString>) -> Self {
+        self.limits.log_format = Some(format.into());
+        self
+    }
+
+    /// Only reads the configuration.
+    ///
+    /// # Errors
+    /// [`DaemonError::Config`] if it cannot be used.
+    pub fn check(&self) -> Result<(), DaemonError> {
+        self.source.read(self.limits.uploads)?;
+        Ok(())
+    }
+
     /// Reads the configuration and binds the sockets. Needs a tokio runtime.
     ///
     /// # Errors
     /// [`DaemonError`] for what makes it impossible; the log has it as well.
     pub fn bind(self) -> Result<Daemon, DaemonError> {
-        let config = self.source.read()?;
+        let config = self.source.read(self.limits.uploads)?;
         let configured = config.defaults.log_file.as_ref();
         let configured = configured.map(|path| LogTarget::File(PathBuf::from(path.to_string())));
         let keeps_log = self.log.is_some() || (configured.is_none() && self.default_log.is_some());
@@ -215,13 +258,14 @@ impl DaemonBuilder {
         for note in &config.notes {
             log.warning(&note.text);
         }
-        let opened = open(self.doors, self.addresses, self.port, &config.globals, &log);
+        let place = Place { addresses: self.addresses, port: self.port, ip_version: self.ip_version };
+        let opened = open(self.doors, place, &config.globals, &log);
         let Opened { doors, metrics, pid_file } = opened.inspect_err(|error| {
             log.warning(error.to_string());
             log.flush();
         })?;
         let workers = self.worker.map(|command| (command, self.worker_idle));
-        let shared = Shared::new(self.source, config, log, keeps_log, workers, self.host);
+        let shared = Shared::new(self.source, config, log, keeps_log, workers, self.limits, self.host);
         Ok(Daemon::new(shared, doors, metrics, pid_file, self.grace))
     }
 }
@@ -234,14 +278,13 @@ struct Opened {
 
 fn open(
     given: Option<Vec<(TcpListener, bool)>>,
-    addresses: Vec<String>,
-    port: Option<u16>,
+    place: Place,
     globals: &GlobalSettings,
     log: &Log,
 ) -> Result<Opened, DaemonError> {
     let sockets = match given {
         Some(given) => given,
-        None => listen(addresses, port, globals, log)?,
+        None => listen(place, globals, log)?,
     };
     let doors = sockets.into_iter().map(|(socket, is_secure)| Door::new(socket, is_secure));
     let doors = doors.collect::<Result<Vec<_>, _>>()?;
@@ -257,17 +300,24 @@ fn open(
     Ok(Opened { doors, metrics, pid_file })
 }
 
-fn listen(
+/// Where the program that hosts the daemon wants it to listen.
+struct Place {
     addresses: Vec<String>,
     port: Option<u16>,
+    ip_version: Option<u8>,
+}
+
+fn listen(
+    place: Place,
     globals: &GlobalSettings,
     log: &Log,
 ) -> Result<Vec<(TcpListener, bool)>, DaemonError> {
     let configured = |port: i32| u16::try_from(port).ok().filter(|&port| port != 0);
-    let hosts = if addresses.is_empty() { globals.addresses() } else { addresses };
+    let hosts = if place.addresses.is_empty() { globals.addresses() } else { place.addresses };
     let mut address = ListenAddress {
         hosts,
-        port: port.or(configured(globals.port)).unwrap_or(DEFAULT_PORT),
+        ip_version: place.ip_version,
+        port: place.port.or(configured(globals.port)).unwrap_or(DEFAULT_PORT),
         backlog: globals.listen_backlog,
         socket_options: globals.socket_options.clone().map(Vec::from).unwrap_or_default(),
     };

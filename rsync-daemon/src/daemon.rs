@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rsync_engine::{LinkControl, SystemOwners};
+use bstr::BString;
+use rsync_engine::{LinkControl, SystemIds, SystemOwners};
 use socket2::Socket;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -23,12 +24,12 @@ use crate::log::{Log, StyleError, now};
 use crate::metered::Meters;
 use crate::metrics::{Health, Metrics, Outcome};
 use crate::pid_file::{PidFile, PidFileError};
-use crate::session::{ReadySession, Served, link};
+use crate::session::{Owners, ReadySession, Served, link};
 use crate::stream::{ClientStream, Duplex};
 use crate::tally::{Entry, Tally};
 use crate::tls::{Certificate, TlsError};
 use crate::visit::{self, Arrival};
-use crate::worker::{DirectorySession, Pool, Protections, WorkerCommand};
+use crate::worker::{DirectorySession, Hatchling, Pool, Protections, WorkerCommand};
 
 /// Connections of one address that may be in their handshake.
 const HANDSHAKES_PER_ADDRESS: u32 = 256;
@@ -81,7 +82,7 @@ impl Door {
     }
 }
 
-/// A daemon that listens. It never writes to a module.
+/// A daemon that listens. It never writes to a module unless [`DaemonBuilder::uploads`] allows it.
 #[derive(Debug)]
 pub struct Daemon {
     shared: Arc<Shared>,
@@ -192,18 +193,31 @@ impl Entrance {
     /// # Errors
     /// When the socket cannot be used.
     pub async fn admit_socket(&self, socket: std::net::TcpStream, is_secure: bool) -> std::io::Result<()> {
-        socket.set_nonblocking(true)?;
-        let stream = tokio::net::TcpStream::from_std(socket)?;
         // One that is no internet socket has no address.
-        let address = stream.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
-        let arrival = Arrival { stream: ClientStream::Socket(stream), address, is_secure };
-        receive(Arc::clone(&self.0), arrival).await;
+        let address = socket.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
+        self.admit_socket_of(socket, address, is_secure).await
+    }
+
+    /// The same where lists of hosts and the log know the client by `address`.
+    ///
+    /// # Errors
+    /// When the socket cannot be used.
+    pub async fn admit_socket_of(
+        &self,
+        socket: std::net::TcpStream,
+        address: IpAddr,
+        is_secure: bool,
+    ) -> std::io::Result<()> {
+        socket.set_nonblocking(true)?;
+        let stream = ClientStream::Socket(tokio::net::TcpStream::from_std(socket)?);
+        receive(Arc::clone(&self.0), Arrival { stream, address, is_secure }).await;
         Ok(())
     }
 
-    /// Waits until no session is under way.
+    /// Waits until no session is under way and everything is logged.
     pub async fn sessions_ended(&self) {
         self.0.running.zero().await;
+        self.0.log.flush();
     }
 
     /// Reads the configuration and the certificate now, and logs what is wrong with them.
@@ -259,6 +273,7 @@ pub(crate) struct Shared {
     kept: Mutex<Kept>,
     log: Log,
     keeps_log: bool,
+    limits: Limits,
     host: Host,
     certificate: Certificate,
     metrics: Arc<Metrics>,
@@ -270,6 +285,17 @@ pub(crate) struct Shared {
     running: Tally,
     /// Workers, if sessions run in processes.
     pool: Option<Arc<Pool>>,
+}
+
+/// What all sessions may do at most.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limits {
+    /// Modules may be written to where they say so.
+    pub(crate) uploads: bool,
+    /// Most bytes a second of each session; 0 is no limit.
+    pub(crate) bwlimit: u64,
+    /// The line of each file in the log, if it does not depend on the module.
+    pub(crate) log_format: Option<BString>,
 }
 
 /// The last usable configuration.
@@ -296,6 +322,7 @@ impl Shared {
         log: Log,
         keeps_log: bool,
         workers: Option<(WorkerCommand, Duration)>,
+        limits: Limits,
         host: Host,
     ) -> Self {
         let metrics = Arc::new(Metrics::new(now()));
@@ -306,6 +333,7 @@ impl Shared {
             kept: Mutex::new(Kept { config, trouble: None }),
             log,
             keeps_log,
+            limits,
             host,
             certificate: Certificate::default(),
             metrics,
@@ -383,6 +411,10 @@ impl Shared {
         self.keeps_log
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     pub(crate) fn auth_delay(&self) -> Duration {
         AUTH_DELAY
     }
@@ -395,7 +427,7 @@ impl Shared {
     /// The configuration as it is now. One that cannot be used leaves the last one in force; the log has
     /// that once for each change.
     pub(crate) fn config(&self) -> Arc<Config> {
-        let read = self.source.read();
+        let read = self.source.read(self.limits.uploads);
         let mut kept = lock(&self.kept);
         self.metrics.config(read.is_ok());
         match read {
@@ -446,16 +478,24 @@ impl Shared {
         Some(Handshake { shared: Arc::clone(self), address })
     }
 
+    /// A worker process that waits for its only session; `None` where sessions are threads.
+    pub(crate) fn hatch(&self) -> std::io::Result<Option<Hatchling>> {
+        self.pool.as_ref().map(|pool| pool.hatch()).transpose()
+    }
+
     /// Has a session run, in a worker process or a thread of its own.
     pub(crate) fn start(self: &Arc<Self>, session: ReadySession, stream: ClientStream) {
         let started = stream.into_socket(self.running.enter()).and_then(|socket| {
-            let ReadySession { order, served, identity, log, slot } = session;
+            let ReadySession { order, served, identity, log, slot, hooks, worker } = session;
             match (&self.pool, served) {
                 (Some(pool), Served::Directory(root)) => {
-                    let session = DirectorySession { order, root, identity, log, slot };
+                    let session = DirectorySession { order, root, identity, log, slot, hooks, worker };
                     pool.start(session, socket, self.running.enter())
                 }
-                (_, served) => self.start_thread(ReadySession { order, served, identity, log, slot }, socket),
+                (_, served) => {
+                    let session = ReadySession { order, served, identity, log, slot, hooks, worker: None };
+                    self.start_thread(session, socket)
+                }
             }
         });
         if let Err(error) = started {
@@ -464,21 +504,32 @@ impl Shared {
     }
 
     fn start_thread(self: &Arc<Self>, session: ReadySession, socket: Socket) -> std::io::Result<()> {
-        let ReadySession { order, served, identity, log, slot } = session;
+        let ReadySession { order, served, identity, log, slot, hooks, .. } = session;
         let meters = Meters::default();
         let link = meters.measure(link(&socket, &order.ahead)?);
         let running = Running::new(self, &link.control);
         let (metrics, module) = (Arc::clone(&self.metrics), order.visitor.module.clone());
         metrics.session_began(module.as_ref());
+        let (ended, end) = tokio::sync::oneshot::channel();
+        // The thread has not the rights that hooks have.
+        tokio::spawn(async move {
+            let outcome: Outcome = end.await.unwrap_or(Outcome::LOST);
+            metrics.session_ended(module.as_ref(), outcome);
+            hooks.after(outcome.exit_code()).await;
+            drop(running);
+        });
         std::thread::Builder::new().name("session".into()).spawn(move || {
-            let _held = (running, slot);
+            let _slot = slot;
             if let Err(error) = identity.take() {
                 log.warning(format!("cannot take the identity of module {}: {error}", order.visitor.module));
-                metrics.session_ended(module.as_ref(), Outcome::LOST);
+                // The session's end is noticed in any case.
+                let _ = ended.send(Outcome::LOST);
                 return;
             }
-            let code = order.run(link, &socket, served, log, Box::new(SystemOwners::default()));
-            metrics.session_ended(module.as_ref(), meters.outcome(code));
+            let owners = Owners { names: Box::new(SystemOwners::default()), ids: Arc::new(SystemIds) };
+            let code = order.run(link, &socket, served, log, owners);
+            // As above.
+            let _ = ended.send(meters.outcome(code));
         })?;
         Ok(())
     }

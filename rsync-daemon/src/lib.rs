@@ -11,6 +11,7 @@ mod builder;
 mod config;
 mod daemon;
 mod files;
+mod hooks;
 mod host;
 mod http;
 mod identity;

@@ -11,6 +11,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub(crate) struct ListenAddress {
     /// Names or addresses; every address without one.
     pub(crate) hosts: Vec<String>,
+    /// Only addresses of this version of IP.
+    pub(crate) ip_version: Option<u8>,
     pub(crate) port: u16,
     pub(crate) backlog: i32,
     pub(crate) socket_options: Vec<u8>,
@@ -50,6 +52,7 @@ pub(crate) fn bind(
         let found = (host.as_str(), address.port).to_socket_addrs();
         addresses.extend(found.map_err(|source| ListenError::Resolve { address: host.clone(), source })?);
     }
+    addresses.retain(|found| address.ip_version.is_none_or(|version| found.is_ipv4() == (version == 4)));
     let mut listeners = Vec::new();
     for socket_address in addresses {
         match bind_one(socket_address, address, note) {

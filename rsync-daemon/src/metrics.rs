@@ -1,5 +1,6 @@
 //! Numbers about a daemon, in the text form of OpenMetrics that Prometheus reads.
 
+use rsync_proto::exit::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bstr::{BStr, ByteSlice};
@@ -39,6 +40,11 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// That of a session that was lost, with the exit code of one that was killed.
     pub(crate) const LOST: Self = Self { code: -1, sent: 0, received: 0 };
+
+    /// The exit code; `None` for a session that was lost.
+    pub(crate) fn exit_code(self) -> Option<ExitCode> {
+        (self.code >= 0).then(|| ExitCode::from_peer(Some(self.code)))
+    }
 }
 
 /// The numbers.

@@ -24,6 +24,10 @@ pub(crate) struct ModuleRoot {
     pub(crate) rules: HiddenRules,
     /// Links are stored unusable.
     pub(crate) munges_links: bool,
+    /// It seems to be the root of the system.
+    pub(crate) seems_root: bool,
+    /// Names of owners do not count.
+    pub(crate) numeric_ids: bool,
 }
 
 /// Why a module cannot be served.
@@ -84,6 +88,8 @@ impl ModuleRoot {
                 identity: Identity::default(),
                 rules,
                 munges_links: settings.munge_symlinks.unwrap_or(false),
+                seems_root: true,
+                numeric_ids: settings.numeric_ids.unwrap_or(true),
             });
         }
         let identity =
@@ -107,7 +113,15 @@ impl ModuleRoot {
             check_munge_directory(if as_in_chroot { Some(&dir) } else { None })?;
         }
         rules.read_files().map_err(RootError::silent)?;
-        Ok(Self { served: Served::Directory(dir), path: module_path, identity, rules, munges_links })
+        Ok(Self {
+            served: Served::Directory(dir),
+            path: module_path,
+            identity,
+            rules,
+            munges_links,
+            seems_root: as_in_chroot,
+            numeric_ids: settings.numeric_ids.unwrap_or(as_in_chroot),
+        })
     }
 }
 

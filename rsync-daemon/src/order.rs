@@ -40,19 +40,57 @@ pub(crate) struct SessionOrder {
     pub(crate) rules: HiddenRules,
     /// Links are stored unusable.
     pub(crate) munges_links: bool,
+    /// Messages name paths as if the module's root were that of the system.
+    pub(crate) seems_root: bool,
+    /// Names of owners do not count.
+    pub(crate) numeric_ids: bool,
+    /// What the client may do.
+    pub(crate) access: Access,
+    /// Most bytes a second; 0 is no limit.
+    pub(crate) bwlimit: u64,
+    /// Why there is no transfer, if a hook said so.
+    pub(crate) refusal: Option<BString>,
     /// What was read from the connection after the arguments.
     pub(crate) ahead: BString,
 }
 
-packed_struct!(SessionOrder { peer, agreed, arguments, settings, visitor, path, rules, munges_links, ahead });
+packed_struct!(SessionOrder {
+    peer,
+    agreed,
+    arguments,
+    settings,
+    visitor,
+    path,
+    rules,
+    munges_links,
+    seems_root,
+    numeric_ids,
+    access,
+    bwlimit,
+    refusal,
+    ahead,
+});
+
+/// What a client may do with a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) reads: bool,
+    pub(crate) writes: bool,
+}
+
+packed_struct!(Access { reads, writes });
 
 // What sessions need of them; passwords and lists of hosts stay where they are.
 packed_struct!(
     ModuleSettings {
         open_noatime,
         max_verbosity,
-        write_only,
+        incoming_chmod,
         outgoing_chmod,
+        ignore_errors,
+        temp_dir,
+        fake_super,
+        dont_compress,
         ignore_nonreadable,
         transfer_logging,
         log_format,
@@ -83,6 +121,11 @@ mod tests {
             path: "/srv".into(),
             rules: HiddenRules { files: vec![("f".into(), "*.o\n".into())], ..HiddenRules::default() },
             munges_links: true,
+            seems_root: true,
+            numeric_ids: false,
+            access: Access { reads: true, writes: false },
+            bwlimit: 1 << 40,
+            refusal: Some("no".into()),
             ahead: b"\0\x01".into(),
         };
         let mut given = order.clone();

@@ -89,6 +89,16 @@ impl Packed for u32 {
     }
 }
 
+impl Packed for u64 {
+    fn pack(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn unpack(input: &mut Cursor<'_>) -> Result<Self, PackedError> {
+        Ok(Self::from_le_bytes(input.array()?))
+    }
+}
+
 impl Packed for i32 {
     fn pack(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.to_le_bytes());

@@ -60,6 +60,11 @@ impl Words {
         Self { words, shown }
     }
 
+    /// All words, paths without the module's name.
+    pub(crate) fn all(&self) -> &[BString] {
+        &self.words
+    }
+
     /// The paths as the client sent them, for the log.
     pub(crate) fn shown(&self) -> &BString {
         &self.shown

@@ -9,26 +9,29 @@ use std::time::Duration;
 use bstr::BString;
 use rsync_engine::scan::expand_wildcards;
 use rsync_engine::tree::{LocalTree, Tree};
-use rsync_engine::{Connection, Dir, EngineError, Link};
+use rsync_engine::{Connection, Dir, EngineError, Link, OwnerIds};
+use rsync_proto::delta::{Compression, CompressionKind};
 use rsync_proto::exit::ExitCode;
-use rsync_proto::filter::Filters;
+use rsync_proto::filter::{Filters, Side, sanitize};
 use rsync_proto::flist::OwnerNames;
-use rsync_proto::options::{RemoveSource, TransferOptions};
+use rsync_proto::options::{FilesFrom, RemoveSource, Request, SuperUser, TransferOptions};
 use rsync_proto::session::{AlgorithmVariables, Entry, Negotiated, Progress, ServerSetup};
-use rsync_proto::text::{LineFormat, Role, exit_line};
+use rsync_proto::text::{LineFormat, Role, VERSION, describe_errno, exit_line};
 use rsync_proto::wire::{Legal, Message, MessageCode, Mux};
 
 use socket2::Socket;
 
 use crate::config::ModuleSettings;
+use crate::hooks::Hooks;
 use crate::identity::Identity;
 use crate::limits::Slot;
 use crate::log::Log;
-use crate::order::SessionOrder;
+use crate::order::{Access, SessionOrder};
 use crate::readable::ReadableTree;
 use crate::request::{Parsed, apply_settings};
-use crate::serve::Transfer;
+use crate::serve::{Task, Transfer};
 use crate::voice::TransferLog;
+use crate::worker::Hatchling;
 
 /// Everything that a session needs when it gets a thread.
 pub(crate) struct ReadySession {
@@ -37,6 +40,9 @@ pub(crate) struct ReadySession {
     pub(crate) identity: Identity,
     pub(crate) log: Log,
     pub(crate) slot: Option<Slot>,
+    pub(crate) hooks: Hooks,
+    /// A worker that has no other session.
+    pub(crate) worker: Option<Hatchling>,
 }
 
 /// What a session serves.
@@ -105,9 +111,9 @@ impl SessionOrder {
         stream: &Socket,
         served: Served,
         log: Log,
-        owners: Box<dyn OwnerNames + Send>,
+        owners: Owners,
     ) -> ExitCode {
-        let Self { peer, agreed, arguments, settings, visitor, path, rules, munges_links, .. } = self;
+        let Self { peer, agreed, arguments, settings, visitor, path, rules, .. } = self;
         let (_, parsed) = arguments.parse(&visitor.module, &settings);
         let control = link.control.clone();
         control.set_timeout(Some(SETUP_TIMEOUT));
@@ -127,12 +133,22 @@ impl SessionOrder {
                 return ExitCode::SYNTAX;
             }
         };
-        let prepared = prepare(parsed, &settings, &served, &filters, munges_links);
-        let (options, sources, tree, announced_timeout) = match prepared {
+        let rules = Rules { settings: &settings, filters: &filters, access: self.access };
+        let role = if parsed.options().sender { Role::Sender } else { Role::EarlyReceiver };
+        let prepared = match self.refusal {
+            Some(text) => Err(Refused::by_hook(&parsed, text.to_string())),
+            None => rules.prepare(parsed, &served, self.seems_root),
+        };
+        let Prepared { mut options, tree, task, announced_timeout } = match prepared {
             Ok(prepared) => prepared,
             Err(Refused::Told(text, code, goodbye)) => {
                 log.warning(&text);
-                let told = tell(&mut connection, &negotiated, &text, code, &goodbye);
+                if role == Role::Sender {
+                    log.info("sent 0 bytes  received 0 bytes  total size 0");
+                }
+                let last = exit_line(code, role, (file!(), line!()), VERSION).unwrap_or_default();
+                log.warning(&last);
+                let told = tell(&mut connection, &negotiated, &[text, last], code, &goodbye);
                 if let Err(error) = told {
                     log.warning(error.to_string());
                 } else {
@@ -142,35 +158,42 @@ impl SessionOrder {
             }
             Err(Refused::Engine(error)) => return error.exit_code(),
         };
+        options.munge_links = Some(self.munges_links);
+        if self.bwlimit > 0 && (options.bwlimit == 0 || options.bwlimit > self.bwlimit) {
+            options.bwlimit = self.bwlimit;
+        }
+        let mut negotiated = negotiated;
+        if settings.dont_compress.split(u8::is_ascii_whitespace).any(|pattern| pattern == b"*") {
+            negotiated.compression = negotiated.compression.map(with_little_effort);
+        }
+        let is_sender = options.sender;
         control.set_timeout(announced_timeout.map(|seconds| Duration::from_secs(seconds.into())));
         let transfer_log = settings.transfer_logging.then(|| TransferLog {
             format: LineFormat::parse(&settings.log_format),
             visitor: visitor.clone(),
-            path,
+            path: path.clone(),
         });
         let transfer = Transfer {
             connection,
             negotiated,
             options,
-            sources,
+            task,
             tree,
-            module: visitor.module.into(),
+            module: visitor.module,
+            path: if self.seems_root { "/".into() } else { path },
             module_filters: filters,
             announced_timeout,
             transfer_log,
-            owners,
+            owners: if self.numeric_ids { Owners::none() } else { owners },
             log: log.clone(),
         };
         let code = transfer.run();
-        if let Some(line) = exit_line(code, Role::Sender, ("session.rs", 0), VERSION) {
-            log.warning(line);
+        if !code.is_ok() && !is_sender {
+            linger(stream);
         }
         code
     }
 }
-
-/// The version that messages name.
-const VERSION: &str = "3.5.0";
 
 fn set_up(
     connection: &mut Connection,
@@ -197,72 +220,212 @@ fn variable(name: &str) -> Option<BString> {
     std::env::var_os(name).map(|value| std::os::unix::ffi::OsStringExt::into_vec(value).into())
 }
 
-type Prepared = (TransferOptions, Vec<Vec<u8>>, Arc<dyn Tree>, Option<u32>);
+/// How the names and ids of owners become each other.
+pub(crate) struct Owners {
+    pub(crate) names: Box<dyn OwnerNames + Send>,
+    pub(crate) ids: Arc<dyn OwnerIds>,
+}
 
-fn prepare(
-    parsed: Parsed,
-    settings: &ModuleSettings,
-    served: &Served,
-    filters: &Filters,
-    munges_links: bool,
-) -> Result<Prepared, Refused> {
-    let request = match parsed {
-        Parsed::Request(request) => *request,
-        Parsed::Rejected(rejected) => {
-            let is_receiver = !rejected.so_far.sender;
-            let goodbye = if is_receiver { Goodbye::Announced } else { Goodbye::Silent };
-            return Err(Refused::Told(rejected.error.message(), ExitCode::UNSUPPORTED, goodbye));
-        }
-        Parsed::AwaitsSecondList(_) | Parsed::Unusable => {
-            return Err(EngineError::protocol("the client's arguments are unusable").into());
-        }
+impl Owners {
+    /// Names do not count.
+    fn none() -> Self {
+        Self { names: Box::new(NoOwners), ids: Arc::new(NoOwners) }
+    }
+}
+
+struct NoOwners;
+
+impl OwnerNames for NoOwners {
+    fn user(&mut self, _: u32) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn group(&mut self, _: u32) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+impl OwnerIds for NoOwners {
+    fn user(&self, _: &[u8]) -> Option<u32> {
+        None
+    }
+
+    fn group(&self, _: &[u8]) -> Option<u32> {
+        None
+    }
+}
+
+/// The same format at the least cost.
+fn with_little_effort(compression: Compression) -> Compression {
+    let level = match compression.kind {
+        CompressionKind::Zlib | CompressionKind::Zlibx => 0,
+        CompressionKind::Lz4 => compression.level,
+        CompressionKind::Zstd => i32::MIN,
     };
-    let mut options = request.options;
-    let told = |text: &str| Err(Refused::Told(text.into(), ExitCode::SYNTAX, Goodbye::Announced));
-    if !options.sender {
-        return told("ERROR: module is read only");
+    Compression { level: level.max(FASTEST_ZSTD), ..compression }
+}
+
+/// Zstandard's level that tries least.
+const FASTEST_ZSTD: i32 = -131_072;
+
+/// What a module says about a request.
+struct Rules<'a> {
+    settings: &'a ModuleSettings,
+    filters: &'a Filters,
+    access: Access,
+}
+
+/// A request that may be carried out.
+struct Prepared {
+    options: TransferOptions,
+    tree: Arc<dyn Tree>,
+    task: Task,
+    announced_timeout: Option<u32>,
+}
+
+impl Refused {
+    fn syntax(text: &str) -> Self {
+        Self::Told(text.into(), ExitCode::SYNTAX, Goodbye::Announced)
     }
-    if settings.write_only {
-        return told("ERROR: module is write only");
+
+    /// The client asks for what the server is told not to do.
+    fn rejected(text: String) -> Self {
+        Self::Told(text, ExitCode::UNSUPPORTED, Goodbye::Announced)
     }
-    match options.remove_source {
-        RemoveSource::No => {}
-        RemoveSource::Files => {
-            return told("ERROR: --remove-source-files cannot be used with a read-only module");
+
+    fn by_hook(parsed: &Parsed, text: String) -> Self {
+        let announced = !parsed.options().sender;
+        let goodbye = if announced { Goodbye::Announced } else { Goodbye::Silent };
+        Self::Told(text, ExitCode::UNSUPPORTED, goodbye)
+    }
+}
+
+impl Rules<'_> {
+    fn prepare(&self, parsed: Parsed, served: &Served, seems_root: bool) -> Result<Prepared, Refused> {
+        let request = match parsed {
+            Parsed::Request(request) => *request,
+            Parsed::Rejected(rejected) => {
+                let goodbye = if rejected.so_far.sender { Goodbye::Silent } else { Goodbye::Announced };
+                return Err(Refused::Told(rejected.error.message(), ExitCode::UNSUPPORTED, goodbye));
+            }
+            Parsed::AwaitsSecondList(_) | Parsed::Unusable => {
+                return Err(EngineError::protocol("the client's arguments are unusable").into());
+            }
+        };
+        let Request { mut options, operands, .. } = request;
+        self.check_direction(&options)?;
+        let sends = options.sender;
+        // Whom a module's files belong to is the administrator's to say.
+        let copy_as = options.copy_as.is_some().then_some("--copy-as");
+        // Only modules with a `charset` let it pass so far, and those do not convert yet.
+        let iconv = options.iconv.is_some().then_some("--iconv");
+        if let Some(option) = iconv.or(copy_as) {
+            return Err(Refused::rejected(format!("rsync: The server is configured to refuse {option}")));
         }
-        RemoveSource::SentFiles => {
-            return told("ERROR: --remove-sent-files cannot be used with a read-only module");
+        self.check_hidden(&options)?;
+        let settings = self.settings;
+        let announced_timeout = apply_settings(&mut options, settings);
+        let more = if sends { &settings.outgoing_chmod } else { &settings.incoming_chmod };
+        options.chmod.extend(more.clone());
+        if settings.fake_super {
+            options.super_user = SuperUser::Fake;
+        } else if options.super_user == SuperUser::Fake {
+            options.super_user = SuperUser::On;
+        }
+        if settings.temp_dir.is_some() {
+            options.temp_dir.clone_from(&settings.temp_dir);
+        }
+        options.ignore_errors |= settings.ignore_errors;
+        let mut tree = served.tree().map_err(|error| EngineError::protocol(error.to_string()))?;
+        let names = requested_names(&options, &*tree)?;
+        if sends && settings.ignore_nonreadable {
+            tree = Arc::new(ReadableTree::new(tree));
+        }
+        let mut paths: Vec<Vec<u8>> = operands.into_iter().skip(1).map(Vec::from).collect();
+        if paths.is_empty() {
+            paths.push(b".".to_vec());
+        }
+        let task = if sends {
+            let sources = expand_wildcards(&*tree, self.filters, &paths, options.relative)
+                .map_err(|error| Refused::rejected(error.to_string()))?;
+            Task::Send { sources, names }
+        } else {
+            let Served::Directory(root) = served else {
+                return Err(Refused::syntax("ERROR: module is read only"));
+            };
+            let root = root.try_clone().map_err(|error| EngineError::protocol(error.to_string()))?;
+            let mut destination = sanitize(&paths[0], false);
+            if seems_root {
+                destination.insert(0, b'/');
+            }
+            Task::Receive { root: Arc::new(root), destination, names }
+        };
+        Ok(Prepared { options, tree, task, announced_timeout })
+    }
+
+    /// Whether files may go this way at all (spec 09 §15).
+    fn check_direction(&self, options: &TransferOptions) -> Result<(), Refused> {
+        let Access { reads, writes } = self.access;
+        let spelling = match options.remove_source {
+            RemoveSource::No => None,
+            RemoveSource::Files => Some("--remove-source-files"),
+            RemoveSource::SentFiles => Some("--remove-sent-files"),
+        };
+        match (options.sender, spelling) {
+            (false, _) if !writes => Err(Refused::syntax("ERROR: module is read only")),
+            (true, _) if !reads => Err(Refused::syntax("ERROR: module is write only")),
+            (true, Some(spelling)) if !writes => {
+                Err(Refused::syntax(&format!("ERROR: {spelling} cannot be used with a read-only module")))
+            }
+            _ => Ok(()),
         }
     }
-    // Whom a module's files are read as is the administrator's to say.
-    let copy_as = options.copy_as.is_some().then_some("--copy-as");
-    // Only modules with a `charset` let it pass so far, and those do not convert yet.
-    let iconv = options.iconv.is_some().then_some("--iconv");
-    if let Some(option) = iconv.or(copy_as) {
-        let text = format!("rsync: The server is configured to refuse {option}");
-        return Err(Refused::Told(text, ExitCode::UNSUPPORTED, Goodbye::Announced));
+
+    /// No option names what the module hides (spec 06 §7).
+    fn check_hidden(&self, options: &TransferOptions) -> Result<(), Refused> {
+        const TEXT: &str = "Your options have been rejected by the server.";
+        let start = self.filters.start(b"");
+        let is_hidden = |path: &[u8], is_dir| {
+            let path = sanitize(path, false);
+            let path = path.strip_suffix(b"/").unwrap_or(&path);
+            path != b"." && self.filters.excludes_path(&start, path, is_dir, Side::Receiver)
+        };
+        let list = match &options.files_from {
+            Some(FilesFrom::Local(path)) if path != "-" => Some(path),
+            _ => None,
+        };
+        if options.temp_dir.iter().chain(&options.backup_dir).any(|path| is_hidden(path, true))
+            || list.is_some_and(|path| is_hidden(path, false))
+        {
+            return Err(Refused::rejected(format!("rsync: {TEXT}")));
+        }
+        let alternates = options.basis_dirs.iter().flat_map(|basis| &basis.dirs);
+        if options.partial_dir.iter().chain(alternates).any(|path| is_hidden(path, true)) {
+            return Err(Refused::syntax(TEXT));
+        }
+        Ok(())
     }
-    let announced_timeout = apply_settings(&mut options, settings);
-    options.chmod.extend(settings.outgoing_chmod.clone());
-    options.munge_links = Some(munges_links);
-    let mut paths: Vec<Vec<u8>> = request.operands.into_iter().skip(1).map(Vec::from).collect();
-    if paths.is_empty() {
-        paths.push(b".".to_vec());
+}
+
+/// The text of a list of names that lies in the module (`--files-from=FILE` of the server).
+fn requested_names(options: &TransferOptions, tree: &dyn Tree) -> Result<Option<Vec<u8>>, Refused> {
+    match &options.files_from {
+        Some(FilesFrom::Local(path)) if path != "-" => {
+            let read = tree.read_operator_file(&sanitize(path, false)).map(Some);
+            read.map_err(|error| {
+                let reason = describe_errno(error.raw_os_error().unwrap_or_default());
+                Refused::syntax(&format!("rsync: failed to open files-from file {path}: {reason}"))
+            })
+        }
+        _ => Ok(None),
     }
-    let mut tree = served.tree().map_err(|error| EngineError::protocol(error.to_string()))?;
-    if settings.ignore_nonreadable {
-        tree = Arc::new(ReadableTree::new(tree));
-    }
-    let sources = expand_wildcards(&*tree, filters, &paths, options.relative)
-        .map_err(|error| Refused::Told(error.to_string(), ExitCode::UNSUPPORTED, Goodbye::Announced))?;
-    Ok((options, sources, tree, announced_timeout))
 }
 
 /// Says why there is no transfer, framed as the client expects it after the seed.
 fn tell(
     connection: &mut Connection,
     negotiated: &Negotiated,
-    text: &str,
+    [text, last]: &[String; 2],
     code: ExitCode,
     goodbye: &Goodbye,
 ) -> Result<(), EngineError> {
@@ -272,11 +435,9 @@ fn tell(
     let mut say = |text: String| {
         mux.message(&Message::Text { code: message, bytes: (text + "\n").into_bytes() });
     };
-    say(text.to_owned());
+    say(text.clone());
     if *goodbye == Goodbye::Announced {
-        if let Some(line) = exit_line(code, Role::EarlyReceiver, ("session.rs", 0), VERSION) {
-            say(line);
-        }
+        say(last.clone());
         mux.message(&Message::ErrorExit(Some(code.code().into())));
     }
     let framed = mux.pending().to_vec();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
+use rsync_proto::exit::ExitCode;
 use rsync_proto::session::{
     self, ArgumentReader, AuthDigest, EXIT_LINE, Greeting, LONG_LINE_LIMIT, ModuleRequest, NEWEST_PROTOCOL,
     OK_LINE, ProxiedClient, REQUEST_LINE_LIMIT, Refusal, auth_required_line, listing_line, parse_auth_answer,
@@ -14,19 +15,21 @@ use rsync_proto::session::{
 use tokio::time::timeout;
 
 use crate::access::{HostLists, HostName, Resolver};
-use crate::auth::{self, Answer, Secrets};
-use crate::config::{Config, Module, expand};
+use crate::auth::{self, Answer, Secrets, Suffix};
+use crate::config::{Config, Module, ModuleSettings, expand};
 use crate::daemon::Shared;
 use crate::files::{MOTD_LIMIT, read_trusted};
+use crate::hooks::Hooks;
 use crate::host::Caller;
 use crate::limits::Slot;
 use crate::log::{About, Log, LogTarget};
 use crate::module_root::ModuleRoot;
-use crate::order::{SessionOrder, Visitor};
+use crate::order::{Access, SessionOrder, Visitor};
 use crate::peer::{Peer, PeerError};
 use crate::request::{Arguments, Parsed, Words};
 use crate::session::ReadySession;
 use crate::stream::ClientStream;
+use crate::worker::Hatchling;
 
 /// Longest handshake, in seconds.
 const HANDSHAKE_LIMIT: i32 = 60;
@@ -78,6 +81,7 @@ pub(crate) async fn receive(shared: Arc<Shared>, arrival: Arrival) {
         is_secure,
         host: HostName::Undetermined,
         looked_up: false,
+        early_input: Vec::new(),
         peer: Some(Peer::new(stream)),
     };
     let outcome = visit.run().await;
@@ -147,9 +151,22 @@ struct Visit<'a> {
     address: IpAddr,
     host: HostName,
     looked_up: bool,
+    early_input: Vec<u8>,
     is_secure: bool,
     /// Away only while TLS is being agreed on.
     peer: Option<Peer>,
+}
+
+/// What is known of a client that was let in.
+struct Stay<'a> {
+    module: &'a Module,
+    /// Those of its session.
+    settings: ModuleSettings,
+    visitor: Visitor,
+    slot: Option<Slot>,
+    may_write: bool,
+    /// How long it may take to send its arguments.
+    limit: Duration,
 }
 
 /// What the two greetings led to.
@@ -171,13 +188,68 @@ impl Visit<'_> {
         self.check_access(module, &host)?;
         let slot = self.claim_slot(module)?;
         let limit = limit(settings.timeout).min(globals);
-        let user = within(self.log.clone(), limit, self.log_in(module, &host, &greeted)).await?;
+        let (user, suffix) = within(self.log.clone(), limit, self.log_in(module, &host, &greeted)).await?;
+        let may_write = match suffix {
+            Some(Suffix::ReadWrite) => true,
+            Some(Suffix::ReadOnly) => false,
+            _ => !settings.read_only,
+        };
+        let limits = self.shared.limits();
+        let mut session_settings = settings.clone();
+        if let Some(format) = &limits.log_format {
+            session_settings.transfer_logging = true;
+            session_settings.log_format.clone_from(format);
+        }
         let visitor = Visitor {
-            user: user.clone(),
+            user,
             host: host.text().to_owned(),
             address: self.address,
             module: module.name.clone(),
         };
+        let worker = if Hooks::are_there(settings) {
+            self.shared.hatch().map_err(|error| {
+                self.log.warning(format!("could not create child server process: {error}"));
+                Refusal::Fork
+            })?
+        } else {
+            None
+        };
+        let pid = worker.as_ref().map_or_else(std::process::id, Hatchling::pid);
+        let variables = |name: &str| variable(name, module, Some(&visitor));
+        let path = expand(settings.path.as_ref().map_or(b"".as_bstr(), |path| path.as_bstr()), &variables)
+            .map_err(|error| Stop::Silent(error.to_string()))?;
+        let hooks = Hooks::new(settings, &visitor, path.as_bstr(), pid)
+            .map_err(|error| Stop::Silent(error.to_string()))?;
+        let stay = Stay { module, settings: session_settings, visitor, slot, may_write, limit };
+        match self.enter(&greeted, stay, &hooks).await {
+            Ok(session) => Ok(ReadySession { hooks, worker, ..session }),
+            Err(stop) => {
+                hooks.after(Some(ExitCode::START_CLIENT)).await;
+                Err(stop)
+            }
+        }
+    }
+
+    /// From the login to the end of the argument list.
+    async fn enter(
+        &mut self,
+        greeted: &Greeted,
+        stay: Stay<'_>,
+        hooks: &Hooks,
+    ) -> Result<ReadySession, Stop> {
+        let Stay { module, settings, visitor, slot, may_write, limit } = stay;
+        let limits = self.shared.limits();
+        match hooks.early(&self.early_input).await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.log.warning("early exec failed");
+                return Err(Refusal::EarlyExec.into());
+            }
+            Err(error) => {
+                self.log.warning(format!("early exec preparation failed: {error}"));
+                return Err(Refusal::Preparation("early exec").into());
+            }
+        }
         let variables = |name: &str| variable(name, module, Some(&visitor));
         let tree = self.shared.host().trees.get(&module.name).cloned();
         let root = ModuleRoot::open(module, tree, &variables).map_err(|error| {
@@ -189,16 +261,24 @@ impl Visit<'_> {
             address: Some(self.address),
             host: Some(visitor.host.clone()),
             module: Some(module.name.clone()),
-            user: Some(user.clone()),
+            user: Some(visitor.user.clone()),
         });
         let front_log = self.log.clone();
-        let arguments = self.read_arguments(&greeted, module);
+        let arguments = self.read_arguments(greeted, module);
         let (arguments, words, parsed) = within(front_log, limit, arguments).await?;
+        let refusal = match parsed {
+            Parsed::Request(_) => hooks.before(words.shown().as_bstr(), words.all()).await,
+            _ => Ok(None),
+        };
+        let refusal = refusal.unwrap_or_else(|error| {
+            log.warning(format!("pre-xfer exec preparation failed: {error}"));
+            Some("pre-xfer exec preparation failed".into())
+        });
         log.info(format!(
             "rsync {} {} from {}{} ({})",
             if parsed.options().sender { "on" } else { "to" },
             words.shown(),
-            if user.is_empty() { String::new() } else { format!("{user}@") },
+            if visitor.user.is_empty() { String::new() } else { format!("{}@", visitor.user) },
             visitor.host,
             visitor.address
         ));
@@ -207,17 +287,24 @@ impl Visit<'_> {
                 peer: greeted.greeting.version,
                 agreed: greeted.agreed,
                 arguments,
-                settings: settings.clone(),
+                settings,
                 visitor,
                 path: root.path,
                 rules: root.rules,
                 munges_links: root.munges_links,
+                seems_root: root.seems_root,
+                numeric_ids: root.numeric_ids,
+                access: Access { reads: !module.settings.write_only, writes: may_write && limits.uploads },
+                bwlimit: limits.bwlimit,
+                refusal,
                 ahead: BString::default(),
             },
             served: root.served,
             identity: root.identity,
             log,
             slot,
+            hooks: hooks.clone(),
+            worker: None,
         })
     }
 
@@ -244,7 +331,8 @@ impl Visit<'_> {
             let line = self.peer()?.decode(|input| session::line(input, REQUEST_LINE_LIMIT)).await?;
             match ModuleRequest::parse(&line)? {
                 ModuleRequest::EarlyInput(length) => {
-                    self.peer()?.decode(|input| input.take(length).map(drop)).await?;
+                    self.early_input =
+                        self.peer()?.decode(|input| input.take(length).map(<[u8]>::to_vec)).await?;
                 }
                 ModuleRequest::Listing => {
                     self.log.info(format!("module-list request from {}", self.client(&host)));
@@ -383,8 +471,14 @@ impl Visit<'_> {
         }
     }
 
-    /// Authenticates the client where the module wants that; answers its user name, empty if not.
-    async fn log_in(&mut self, module: &Module, host: &HostName, greeted: &Greeted) -> Result<BString, Stop> {
+    /// Authenticates the client where the module wants that; answers its user name, empty if not, and what
+    /// the rule that let it in says.
+    async fn log_in(
+        &mut self,
+        module: &Module,
+        host: &HostName,
+        greeted: &Greeted,
+    ) -> Result<(BString, Option<Suffix>), Stop> {
         let settings = &module.settings;
         let visitor = Visitor {
             user: BString::default(),
@@ -399,7 +493,7 @@ impl Visit<'_> {
         };
         let users = expanded(&settings.auth_users)?;
         if auth::names(&users).is_empty() {
-            return Ok(BString::default());
+            return Ok((BString::default(), None));
         }
         let digest = AuthDigest::choose(&greeted.greeting, greeted.agreed)
             .map_err(|error| Refusal::Startup(error.daemon_text().into()))?;
@@ -446,7 +540,7 @@ impl Visit<'_> {
             },
         };
         match auth::check(&users, &secrets, &answer) {
-            Ok(()) => Ok(user.into()),
+            Ok(suffix) => Ok((user.into(), suffix)),
             Err(why) => {
                 self.log.warning(format!("{prefix} for {}: {why}", user.as_bstr()));
                 // Guessing takes its time.

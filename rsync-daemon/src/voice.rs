@@ -1,5 +1,7 @@
 //! What a session says to its client and to the log (spec 09 §14).
 
+use std::sync::{Arc, OnceLock};
+
 use bstr::BString;
 use rsync_engine::ServerVoice;
 use rsync_proto::phase::ItemFlags;
@@ -24,16 +26,22 @@ pub(crate) struct LoggedVoice {
     pub(crate) transfers: Option<TransferLog>,
     pub(crate) log: Log,
     pub(crate) keeps_times: bool,
+    /// The directory that files are received into, as a path in the module.
+    pub(crate) entered: Arc<OnceLock<BString>>,
+    /// Nothing is really done, nor logged.
+    pub(crate) dry_run: bool,
+    /// Which side of the transfer this is.
+    pub(crate) role: Role,
     /// Length of whole-file digests in bytes.
     pub(crate) digest_len: usize,
 }
 
 impl LoggedVoice {
-    fn log_item(&self, transfers: &TransferLog, item: &Item<'_>) {
+    fn log_line(&self, transfers: &TransferLog, render: impl FnOnce(&LineContext<'_>, &mut Vec<u8>)) {
         let visitor = &transfers.visitor;
         let address = visitor.address.to_string();
         let context = LineContext {
-            role: Role::Sender,
+            role: self.role,
             keeps_times: self.keeps_times,
             digest_len: self.digest_len,
             now: now(),
@@ -48,30 +56,61 @@ impl LoggedVoice {
             }),
         };
         let mut line = Vec::new();
-        transfers.format.render_item(item, &context, &mut line);
+        render(&context, &mut line);
         self.log.info(line);
+    }
+
+    fn log_item(&self, transfers: &TransferLog, item: &Item<'_>) {
+        let shown = item.flags.contains(ItemFlags::TRANSFER)
+            || (transfers.format.uses(b'i') && item.flags.is_significant());
+        if shown && !self.dry_run {
+            let mut item = item.clone();
+            if self.role == Role::Receiver {
+                item.entry.source_dir = self.entered.get().map_or(b"", |path| path.as_slice());
+            }
+            self.log_line(transfers, |context, line| transfers.format.render_item(&item, context, line));
+        }
     }
 }
 
 impl EventSink for LoggedVoice {
     fn wants(&self, topic: Topic) -> bool {
-        (topic == Topic::Items && self.transfers.is_some()) || self.to_client.wants(topic)
+        (matches!(topic, Topic::Items | Topic::Deletions) && self.transfers.is_some())
+            || self.to_client.wants(topic)
     }
 
     fn emit(&self, event: Event<'_>) {
-        match &event {
-            Event::Item { stage: Stage::Done, item } if item.flags.contains(ItemFlags::TRANSFER) => {
-                if let Some(transfers) = &self.transfers {
-                    self.log_item(transfers, item);
-                }
+        match (&event, &self.transfers) {
+            (Event::Item { stage: Stage::Done, item }, Some(transfers)) => self.log_item(transfers, item),
+            (Event::Deleted { name, is_dir }, Some(transfers)) if !self.dry_run => {
+                let format = &transfers.format;
+                let plain = LineFormat::parse(b"");
+                let format = if format.uses(b'o') || format.uses(b'i') { format } else { &plain };
+                let name = match self.entered.get().filter(|path| !path.is_empty()) {
+                    Some(path) => [path, &b"/"[..], name].concat(),
+                    None => name.to_vec(),
+                };
+                self.log_line(transfers, |context, line| {
+                    format.render_deletion(&name, *is_dir, context, line);
+                });
             }
-            Event::Message(message) if !matches!(message.severity(), Severity::Info | Severity::Client) => {
+            (Event::Message(message), _)
+                if !matches!(message.severity(), Severity::Info | Severity::Client)
+                    || (self.role == Role::Receiver && self.to_client.wants(message.topic())) =>
+            {
                 let mut text = Vec::new();
                 message.render(&mut text);
                 self.log.warning(text);
             }
             _ => {}
         }
-        self.to_client.emit(event);
+        let unwanted = match &event {
+            Event::Item { .. } => !self.to_client.wants(Topic::Items),
+            Event::Deleted { .. } => !self.to_client.wants(Topic::Deletions),
+            _ => false,
+        };
+        if !unwanted {
+            self.to_client.emit(event);
+        }
     }
 }

@@ -88,7 +88,12 @@ impl Destination {
         let root = open(session, path).map_err(cannot)?;
         let shown = match &session.module {
             None => std::fs::canonicalize(as_path(path)).map_err(cannot)?.as_os_str().as_bytes().into(),
-            Some(_) => in_module(session, path),
+            Some(module) => {
+                let shown = in_module(session, path);
+                // Only a dry run comes here twice.
+                let _ = module.entered.set(shown.strip_prefix(b"/").unwrap_or(&shown).into());
+                shown
+            }
         };
         Ok(Self {
             root: Arc::new(root),
@@ -148,7 +153,8 @@ impl Destination {
                 false => Self::file(session, path),
             };
         }
-        let (_, made) = current_dir()
+        let (_, made) = session
+            .start_dir()
             .and_then(|start| session.bounds().make_dir(&start, wanted, 0o777))
             .map_err(|error| failed_to(session, "mkpath", wanted, error))?;
         if made > 0 {
@@ -204,12 +210,8 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-fn current_dir() -> io::Result<Dir> {
-    Dir::open(Path::new("."))
-}
-
 fn open(session: &Session, path: &[u8]) -> io::Result<Dir> {
-    session.bounds().open_dir(&current_dir()?, path)
+    session.bounds().open_dir(&session.start_dir()?, path)
 }
 
 fn is_loop(error: &io::Error) -> bool {

@@ -40,7 +40,7 @@ pub use error::EngineError;
 pub use fetch::{Collector, fetch};
 pub use link::{Link, LinkControl};
 pub use local::{LocalSetup, copy};
-pub use meta::{SystemOwners, mode_change};
+pub use meta::{OwnerIds, SystemIds, SystemOwners, mode_change};
 pub use operator_files::OperatorFiles;
 pub use outgoing::Outgoing;
 pub use receive::{ReceiveReport, ReceiveSetup, receive};

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
@@ -23,6 +24,7 @@ use crate::batch::Recorder;
 use crate::confine::{Bounds, Dir, Trust};
 use crate::link::LinkControl;
 use crate::meta::fake_super::CorruptStat;
+use crate::meta::{OwnerIds, SystemIds};
 use crate::outgoing::Outgoing;
 
 /// One transfer, as seen by all threads of this side.
@@ -56,7 +58,6 @@ pub struct Session {
 
 /// A daemon's module, as its receiving side sees it: nothing outside of `root` can be reached, and what
 /// `filters` exclude does not exist for the client.
-#[derive(Debug)]
 pub struct ServedModule {
     /// The name that messages add to paths.
     pub name: BString,
@@ -66,6 +67,16 @@ pub struct ServedModule {
     pub path: BString,
     /// What the client neither sees nor changes.
     pub filters: Filters,
+    /// Ids of the owners that the client names.
+    pub ids: Arc<dyn OwnerIds>,
+    /// Is told the path of the destination directory from the root, once it is known.
+    pub entered: Arc<OnceLock<BString>>,
+}
+
+impl std::fmt::Debug for ServedModule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServedModule").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl ServedModule {
@@ -73,6 +84,7 @@ impl ServedModule {
     #[must_use]
     pub fn excludes(&self, path: &[u8], is_dir: bool) -> bool {
         let rules: DirRules = self.filters.start(b"");
+        let path = path.strip_prefix(b"/").unwrap_or(path);
         !self.filters.is_empty() && self.filters.excludes_path(&rules, path, is_dir, Side::Receiver)
     }
 }
@@ -214,6 +226,22 @@ impl Session {
             uid: entry.uid(),
             gid: self.options.group.then_some(entry.gid()),
             target: entry.target().filter(|target| self.options.links && !target.is_empty()),
+        }
+    }
+
+    /// Finds the ids of owners that the sender names.
+    pub(crate) fn owner_ids(&self) -> Arc<dyn OwnerIds> {
+        match &self.module {
+            None => Arc::new(SystemIds),
+            Some(module) => Arc::clone(&module.ids),
+        }
+    }
+
+    /// The directory in which relative paths start.
+    pub(crate) fn start_dir(&self) -> io::Result<Dir> {
+        match &self.module {
+            None => Dir::open(Path::new(".")),
+            Some(module) => module.root.try_clone(),
         }
     }
 

@@ -16,6 +16,7 @@ use rsync_proto::text::{Role, escape_message, exit_line};
 
 mod bar;
 mod console;
+mod daemon;
 mod facts;
 mod json;
 mod prompt;
@@ -40,17 +41,18 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(words: &[BString]) -> ExitCode {
+    let (words, detached) = match words {
+        [word] if word == daemon::WORKER => return daemon::work(),
+        [word, words @ ..] if word == daemon::DETACHED => (words, true),
+        words => (words, false),
+    };
     let clock = LocalClock { now: zone::now(), offset_at: zone::offset_at };
     let environment = Environment::from_variables(clock, variable);
     match options::parse(words, &environment) {
         Ok(Command::Transfer(request)) if request.options.server => server::serve(*request),
         Ok(Command::Transfer(request)) => run::transfer(*request),
         Ok(Command::SecondList(pending)) => server::serve_secluded(*pending),
-        Ok(Command::Daemon(_)) => reject(
-            &OptionError::Unsupported("--daemon is not supported yet: run rsyncd".to_owned()),
-            Role::Client,
-            false,
-        ),
+        Ok(Command::Daemon(line)) => daemon::run(&line, detached),
         Ok(Command::Help) => print(&help(&FACTS)),
         Ok(Command::DaemonHelp) => print(&daemon_help(&FACTS)),
         Ok(Command::Version(json)) => print(&if json { version_json(&FACTS) } else { version(&FACTS) }),

@@ -71,6 +71,9 @@ pub(super) fn check(loaded: Loaded) -> ConfigReport {
         Some(Place::CommandLine) | None => (PathBuf::new(), 0),
     });
     let mut checker = Checker { places: &places, findings };
+    if let Err(error) = config.is_never_written() {
+        checker.findings.push(of_error(&error));
+    }
     checker.globals(&config);
     for (index, module) in config.modules.iter().enumerate() {
         checker.module(index, module);
@@ -86,7 +89,9 @@ fn of_error(error: &ConfigError) -> Finding {
             format!("parameter \"{name}\" in section [{module}] is not supported by this daemon"),
         ),
         ConfigError::UnknownOverride { .. } => (Some(Place::CommandLine), error.to_string()),
-        ConfigError::Unreadable { .. } | ConfigError::TooDeep { .. } => (None, error.to_string()),
+        ConfigError::Unreadable { .. } | ConfigError::TooDeep { .. } | ConfigError::Writable { .. } => {
+            (None, error.to_string())
+        }
     };
     Finding { place, gravity: Gravity::Error, text }
 }

@@ -196,7 +196,7 @@ impl Loader<'_> {
     }
 
     fn finish(mut self) -> Loaded {
-        for (index, module) in self.modules.iter_mut().enumerate() {
+        for module in &mut self.modules {
             for row in MODULE_ROWS {
                 if let Kind::Text(field) | Kind::Path(field) = row.kind {
                     let unset = field(&mut module.settings);
@@ -207,16 +207,6 @@ impl Loader<'_> {
             }
             if let Some(name) = &module.settings.name {
                 module.name.clone_from(name);
-            }
-            if !module.settings.read_only {
-                self.notes.push(Finding {
-                    place: self.places.of(Some(index), "read only"),
-                    gravity: Gravity::Warning,
-                    text: format!(
-                        "module {}: this daemon never writes, \"read only = no\" is ignored",
-                        module.name
-                    ),
-                });
             }
         }
         let config = Config {

@@ -86,7 +86,6 @@ fn section<T: Clone>(page: &mut String, title: &str, rows: &[Row<T>], defaults: 
             page.push_str(&format!("The default is\n.BR \"{}\" .\n", escaped(&default.to_string())));
         }
         match row.kind {
-            Kind::Inert => page.push_str("Accepted and of no effect here: nothing is ever written.\n"),
             Kind::Unsupported => page.push_str("This daemon does not offer it, and refuses to use it.\n"),
             _ => {}
         }
@@ -106,7 +105,7 @@ impl<T> Kind<T> {
             Self::Bool(_) => "yes or no",
             Self::Bool3(_) => "yes, no or unset",
             Self::Integer(_) => "number",
-            Self::Inert | Self::Unsupported => "not used",
+            Self::Unsupported => "not used",
         }
     }
 }

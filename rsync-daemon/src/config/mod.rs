@@ -15,7 +15,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
+
+use crate::auth;
 
 pub use check::ConfigReport;
 pub use expand::ExpansionOverflow;
@@ -95,6 +97,17 @@ pub enum ConfigError {
         /// The section.
         module: BString,
     },
+    /// A module can be written to, and this daemon never writes.
+    #[error(
+        "module {module}: \"{parameter}\" cannot be honoured, because this daemon never writes: serve the \
+         module by rsync --daemon"
+    )]
+    Writable {
+        /// The module.
+        module: BString,
+        /// What makes it so.
+        parameter: BString,
+    },
     /// The command line assigns a parameter that does not exist.
     #[error("Unknown parameter \"{name}\"")]
     UnknownOverride {
@@ -119,6 +132,23 @@ impl Config {
     #[must_use]
     pub fn check(path: &Path, overrides: &[BString]) -> ConfigReport {
         check::check(load::load(path, overrides, &Disk))
+    }
+
+    /// Whether no module can be written to, by nobody.
+    ///
+    /// # Errors
+    /// [`ConfigError::Writable`] for the first that can.
+    pub(crate) fn is_never_written(&self) -> Result<(), ConfigError> {
+        self.modules.iter().try_for_each(|module| {
+            let parameter: BString = match &module.settings {
+                settings if !settings.read_only => "read only = no".into(),
+                settings => match settings.auth_users.as_deref().and_then(|list| auth::writer(list)) {
+                    Some(term) => format!("auth users = {}", term.as_bstr()).into(),
+                    None => return Ok(()),
+                },
+            };
+            Err(ConfigError::Writable { module: module.name.clone(), parameter })
+        })
     }
 
     /// The module a client asks for, by its exact name; the last of several.

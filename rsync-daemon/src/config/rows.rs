@@ -119,8 +119,8 @@ pub(super) static MODULE_ROWS: &[Row<ModuleSettings>] = &[
     },
     Row {
         names: &["insecure links"],
-        kind: Kind::Inert,
-        about: "Whether links of untrusted owners are followed.",
+        kind: Kind::Unsupported,
+        about: "Whether links of untrusted owners are followed, and links out of the module.",
     },
     Row {
         names: &["open noatime"],
@@ -190,7 +190,7 @@ pub(super) static MODULE_ROWS: &[Row<ModuleSettings>] = &[
     },
     Row {
         names: &["fake super"],
-        kind: Kind::Unsupported,
+        kind: Kind::Bool(|s| &mut s.fake_super),
         about: "Whether owners and modes are kept in extended attributes.",
     },
     Row {
@@ -220,7 +220,7 @@ pub(super) static MODULE_ROWS: &[Row<ModuleSettings>] = &[
     },
     Row {
         names: &["incoming chmod"],
-        kind: Kind::Inert,
+        kind: Kind::Text(|s| &mut s.incoming_chmod),
         about: "Changes of the permissions of files that clients send.",
     },
     Row {
@@ -264,7 +264,11 @@ pub(super) static MODULE_ROWS: &[Row<ModuleSettings>] = &[
         kind: Kind::Bool(|s| &mut s.forward_lookup),
         about: "Whether names in lists of hosts are looked up.",
     },
-    Row { names: &["ignore errors"], kind: Kind::Inert, about: "Whether deletions go on after read errors." },
+    Row {
+        names: &["ignore errors"],
+        kind: Kind::Bool(|s| &mut s.ignore_errors),
+        about: "Whether files are deleted although the client could not read all of its own.",
+    },
     Row {
         names: &["ignore nonreadable"],
         kind: Kind::Bool(|s| &mut s.ignore_nonreadable),
@@ -293,26 +297,26 @@ pub(super) static MODULE_ROWS: &[Row<ModuleSettings>] = &[
     Row {
         names: &["dont compress"],
         kind: Kind::DefaultedText(|s| &mut s.dont_compress),
-        about: "Patterns of files that are not worth compressing.",
+        about: "Patterns of files that are not worth compressing. `*` compresses everything that is sent as little as possible; other patterns change nothing, as with the C daemon.",
     },
     Row {
         names: &["early exec"],
-        kind: Kind::Unsupported,
+        kind: Kind::Text(|s| &mut s.early_exec),
         about: "A command that is run after a client has logged in.",
     },
     Row {
         names: &["pre-xfer exec"],
-        kind: Kind::Unsupported,
+        kind: Kind::Text(|s| &mut s.pre_xfer_exec),
         about: "A command that is run before a transfer.",
     },
     Row {
         names: &["post-xfer exec"],
-        kind: Kind::Unsupported,
+        kind: Kind::Text(|s| &mut s.post_xfer_exec),
         about: "A command that is run after a transfer.",
     },
     Row {
         names: &["temp dir"],
-        kind: Kind::Inert,
+        kind: Kind::Path(|s| &mut s.temp_dir),
         about: "Where files are written before they take their places.",
     },
 ];

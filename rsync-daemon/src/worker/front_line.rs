@@ -6,12 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bstr::BString;
+use rsync_engine::OwnerIds;
 use rsync_proto::flist::OwnerNames;
 
 use super::{MESSAGE_LIMIT, ORDER_LIMIT, Report};
 use crate::metrics::Outcome;
 use crate::order::SessionOrder;
-use crate::packed::{read_frame, write_frame};
+use crate::packed::{Packed, read_frame, write_frame};
 
 /// The worker's end of a session's line.
 pub(crate) struct FrontLine(Mutex<UnixStream>);
@@ -41,7 +42,7 @@ impl FrontLine {
         let _ = write_frame(&mut *self.stream(), report, MESSAGE_LIMIT);
     }
 
-    fn ask(&self, question: &Report) -> io::Result<Option<BString>> {
+    fn ask<T: Packed>(&self, question: &Report) -> io::Result<Option<T>> {
         let mut stream = self.stream();
         write_frame(&mut *stream, question, MESSAGE_LIMIT)?;
         read_frame(&mut *stream, MESSAGE_LIMIT)
@@ -67,7 +68,20 @@ impl FrontOwners {
 
 /// A front that is gone knows no names.
 fn name(line: &FrontLine, question: &Report) -> Option<Vec<u8>> {
-    line.ask(question).ok().flatten().map(Vec::from)
+    line.ask::<BString>(question).ok().flatten().map(Vec::from)
+}
+
+/// Asks the front for ids; those who use it keep what they learn.
+pub(super) struct FrontIds(pub(super) Arc<FrontLine>);
+
+impl OwnerIds for FrontIds {
+    fn user(&self, name: &[u8]) -> Option<u32> {
+        self.0.ask(&Report::UserId(name.into())).ok().flatten()
+    }
+
+    fn group(&self, name: &[u8]) -> Option<u32> {
+        self.0.ask(&Report::GroupId(name.into())).ok().flatten()
+    }
 }
 
 impl OwnerNames for FrontOwners {

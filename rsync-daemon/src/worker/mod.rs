@@ -20,7 +20,7 @@ mod sandbox;
 mod syscalls;
 
 pub(crate) use front_line::FrontLine;
-pub(crate) use pool::{DirectorySession, Pool, WorkerCommand};
+pub(crate) use pool::{DirectorySession, Hatchling, Pool, WorkerCommand};
 pub use process::run_worker;
 pub use sandbox::Protections;
 
@@ -39,9 +39,11 @@ const MESSAGE_LIMIT: usize = 16 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Charter {
     identity: Identity,
+    /// Sessions may change what is beneath the root.
+    writes: bool,
 }
 
-packed_struct!(Charter { identity });
+packed_struct!(Charter { identity, writes });
 
 /// A worker's answer to its charter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,10 @@ enum Report {
     User(u32),
     /// The name of a group.
     Group(u32),
+    /// The id of a user is wanted; the answer is an `Option<u32>`.
+    UserId(BString),
+    /// The id of a group.
+    GroupId(BString),
     /// The session is over.
     Ended(Outcome),
 }
@@ -88,6 +94,14 @@ impl Packed for Report {
                 out.extend(outcome.sent.to_le_bytes());
                 out.extend(outcome.received.to_le_bytes());
             }
+            Self::UserId(name) => {
+                out.push(4);
+                name.pack(out);
+            }
+            Self::GroupId(name) => {
+                out.push(5);
+                name.pack(out);
+            }
         }
     }
 
@@ -101,6 +115,8 @@ impl Packed for Report {
                 sent: u64::from_le_bytes(input.array()?),
                 received: u64::from_le_bytes(input.array()?),
             }),
+            4 => Self::UserId(BString::unpack(input)?),
+            5 => Self::GroupId(BString::unpack(input)?),
             _ => return Err(PackedError::Malformed("report")),
         })
     }
@@ -114,7 +130,14 @@ mod tests {
     #[test]
     fn reports_arrive_as_they_were_sent() {
         let ended = Report::Ended(Outcome { code: 23, sent: 1 << 40, received: 5 });
-        for report in [Report::Log(4, "x".into()), Report::User(1), Report::Group(2), ended] {
+        for report in [
+            Report::Log(4, "x".into()),
+            Report::User(1),
+            Report::Group(2),
+            Report::UserId("u".into()),
+            Report::GroupId("g".into()),
+            ended,
+        ] {
             let bytes = frame(&report, MESSAGE_LIMIT).expect("short");
             assert_eq!(unframe::<Report>(&bytes[4..]).expect("whole"), report);
         }

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::{Charter, MESSAGE_LIMIT, Ready, handover, relay};
+use crate::hooks::Hooks;
 use crate::identity::Identity;
 use crate::limits::Slot;
 use crate::log::Log;
@@ -41,6 +42,15 @@ struct Profile {
     identity: Identity,
     /// File system and number of the root.
     root: (u64, u64),
+    /// Sessions may write.
+    writes: bool,
+}
+
+impl Profile {
+    fn new(identity: Identity, root: &Dir, writes: bool) -> io::Result<Self> {
+        let stat = root.stat_self()?;
+        Ok(Self { identity, root: (stat.dev, stat.ino), writes })
+    }
 }
 
 /// A worker that takes sessions.
@@ -64,6 +74,22 @@ pub(crate) struct DirectorySession {
     pub(crate) identity: Identity,
     pub(crate) log: Log,
     pub(crate) slot: Option<Slot>,
+    pub(crate) hooks: Hooks,
+    /// A worker for this session alone.
+    pub(crate) worker: Option<Hatchling>,
+}
+
+/// A worker process that does not know yet what it is for. It ends when this is dropped.
+pub(crate) struct Hatchling {
+    child: Child,
+    channel: std::os::unix::net::UnixStream,
+}
+
+impl Hatchling {
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap_or_default()
+    }
 }
 
 /// The workers.
@@ -102,25 +128,38 @@ impl Pool {
         client: Socket,
         running: Entry,
     ) -> io::Result<()> {
-        let DirectorySession { order, root, identity, log, slot } = session;
+        let DirectorySession { order, root, identity, log, slot, hooks, worker } = session;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let line = UnixStream::from_std(ours)?;
         let delivery = Delivery { client, line: theirs.into(), slot };
-        let (worker, entry) = self.deliver(identity, &root, delivery)?;
+        let writes = order.access.writes;
+        let (worker, entry) = match worker {
+            Some(hatchling) => {
+                let profile = Profile::new(identity, &root, writes)?;
+                let worker = self.start_worker(hatchling, profile, &root)?;
+                // Nobody else can give it a session, so it ends with this one.
+                let _ = worker.deliveries.send(delivery);
+                (worker.pid, worker.sessions.enter())
+            }
+            None => self.deliver(identity, &root, writes, delivery)?,
+        };
         let visitor = order.visitor.clone();
         let metrics = Arc::clone(&self.metrics);
         metrics.session_began(visitor.module.as_ref());
         tokio::spawn(async move {
             let ended = relay::attend(line, order, &log, worker).await;
-            metrics.session_ended(visitor.module.as_ref(), *ended.as_ref().unwrap_or(&Outcome::LOST));
+            let outcome = *ended.as_ref().unwrap_or(&Outcome::LOST);
+            metrics.session_ended(visitor.module.as_ref(), outcome);
             if let Err(error) = ended {
                 let (host, address) = (&visitor.host, visitor.address);
                 log.warning(format!(
                     "worker process {worker} lost the session of {host} ({address}): {error}"
                 ));
             }
-            drop((entry, running));
+            drop(entry);
+            hooks.after(outcome.exit_code()).await;
+            drop(running);
         });
         Ok(())
     }
@@ -148,15 +187,15 @@ impl Pool {
         self: &Arc<Self>,
         identity: Identity,
         root: &Dir,
+        writes: bool,
         delivery: Delivery,
     ) -> io::Result<(u32, Entry)> {
-        let stat = root.stat_self()?;
-        let profile = Profile { identity, root: (stat.dev, stat.ino) };
+        let profile = Profile::new(identity, root, writes)?;
         let mut workers = self.lock();
         let worker = match workers.entry(profile) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(place) => {
-                let worker = self.start_worker(place.key().clone(), root)?;
+                let worker = self.start_worker(self.hatch()?, place.key().clone(), root)?;
                 place.insert(worker)
             }
         };
@@ -165,16 +204,31 @@ impl Pool {
         Ok((worker.pid, worker.sessions.enter()))
     }
 
-    fn start_worker(self: &Arc<Self>, profile: Profile, root: &Dir) -> io::Result<Worker> {
-        let (mut ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// Starts a worker process that waits to be told what it is for.
+    pub(crate) fn hatch(&self) -> io::Result<Hatchling> {
+        let (channel, theirs) = std::os::unix::net::UnixStream::pair()?;
         let child = Command::new(&self.command.program)
             .arg0(std::env::args_os().next().unwrap_or_else(|| self.command.program.clone()))
             .args(&self.command.arguments)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .spawn()?;
+        Ok(Hatchling { child, channel })
+    }
+
+    fn start_worker(
+        self: &Arc<Self>,
+        hatchling: Hatchling,
+        profile: Profile,
+        root: &Dir,
+    ) -> io::Result<Worker> {
+        let Hatchling { child, channel: mut ours } = hatchling;
         handover::send(&ours, &[root.as_fd()])?;
-        write_frame(&mut ours, &Charter { identity: profile.identity.clone() }, MESSAGE_LIMIT)?;
+        write_frame(
+            &mut ours,
+            &Charter { identity: profile.identity.clone(), writes: profile.writes },
+            MESSAGE_LIMIT,
+        )?;
         ours.set_nonblocking(true)?;
         let channel = UnixStream::from_std(ours)?;
         let (deliveries, received) = mpsc::unbounded_channel();

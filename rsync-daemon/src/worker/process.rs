@@ -12,13 +12,13 @@ use rsync_engine::Dir;
 use rsync_proto::text::Zone;
 use socket2::Socket;
 
-use super::front_line::{FrontLine, FrontOwners};
+use super::front_line::{FrontIds, FrontLine, FrontOwners};
 use super::{Charter, MESSAGE_LIMIT, Ready, handover, sandbox};
 use crate::log::Log;
 use crate::metered::Meters;
 use crate::metrics::Outcome;
 use crate::packed::{read_frame, write_frame};
-use crate::session::{Served, link};
+use crate::session::{Owners, Served, link};
 
 /// How long a session waits for its order.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ pub fn run_worker(zone: Arc<dyn Zone + Send + Sync>) -> io::Result<()> {
     let malformed = || io::Error::new(io::ErrorKind::InvalidInput, "standard input is not from a daemon");
     let root = handover::receive(&front)?.and_then(|mut fds| fds.pop()).ok_or_else(malformed)?;
     let charter: Charter = read_frame(&mut front, MESSAGE_LIMIT)?;
-    let entered = sandbox::enter(&charter.identity, &root);
+    let entered = sandbox::enter(&charter.identity, &root, charter.writes);
     let ready = match &entered {
         Ok(protections) => Ready { works: true, text: protections.to_string() },
         Err(error) => Ready { works: false, text: error.to_string() },
@@ -79,7 +79,10 @@ fn serve(fds: Vec<OwnedFd>, root: Dir, zone: Arc<dyn Zone + Send + Sync>) {
     let meters = Meters::default();
     let outcome = match started {
         Ok((link, order)) => {
-            let owners = Box::new(FrontOwners::new(Arc::clone(&line)));
+            let owners = Owners {
+                names: Box::new(FrontOwners::new(Arc::clone(&line))),
+                ids: Arc::new(FrontIds(Arc::clone(&line))),
+            };
             let code = order.run(meters.measure(link), &stream, Served::Directory(root), log, owners);
             meters.outcome(code)
         }

@@ -3,7 +3,7 @@
 use std::io;
 
 use bstr::BString;
-use rsync_engine::SystemOwners;
+use rsync_engine::{OwnerIds, SystemIds, SystemOwners};
 use rsync_proto::flist::OwnerNames;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -33,10 +33,18 @@ pub(super) async fn attend(
                 continue;
             }
             Report::Ended(outcome) => return Ok(outcome),
-            Report::User(uid) => look_up(move |names| names.user(uid)).await,
-            Report::Group(gid) => look_up(move |names| names.group(gid)).await,
+            Report::User(uid) => {
+                let name = blocking(move || SystemOwners::default().user(uid)).await;
+                frame(&name.map(BString::from), MESSAGE_LIMIT)?
+            }
+            Report::Group(gid) => {
+                let name = blocking(move || SystemOwners::default().group(gid)).await;
+                frame(&name.map(BString::from), MESSAGE_LIMIT)?
+            }
+            Report::UserId(name) => frame(&blocking(move || SystemIds.user(&name)).await, MESSAGE_LIMIT)?,
+            Report::GroupId(name) => frame(&blocking(move || SystemIds.group(&name)).await, MESSAGE_LIMIT)?,
         };
-        line.write_all(&frame(&answer, MESSAGE_LIMIT)?).await?;
+        line.write_all(&answer).await?;
     }
 }
 
@@ -49,9 +57,6 @@ pub(super) async fn receive<T: Packed>(line: &mut UnixStream) -> io::Result<T> {
     Ok(unframe(&body)?)
 }
 
-async fn look_up(
-    find: impl FnOnce(&mut SystemOwners) -> Option<Vec<u8>> + Send + 'static,
-) -> Option<BString> {
-    let found = tokio::task::spawn_blocking(move || find(&mut SystemOwners::default()));
-    found.await.ok().flatten().map(BString::from)
+async fn blocking<T: Send + 'static>(find: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(find).await.ok().flatten()
 }

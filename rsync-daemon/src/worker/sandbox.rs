@@ -17,6 +17,10 @@ const READING: CapabilitySet = CapabilitySet::DAC_OVERRIDE
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::SYS_ADMIN);
 
+/// The same for one whose sessions also write: any owner, mode and device.
+const WRITING: CapabilitySet =
+    READING.union(CapabilitySet::CHOWN).union(CapabilitySet::FSETID).union(CapabilitySet::MKNOD);
+
 /// What the kernel enforces on those who serve clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protections {
@@ -44,32 +48,38 @@ impl Protections {
     /// When the kernel has a protection and does not grant it.
     pub fn of_this_system() -> io::Result<Self> {
         let root = rsync_engine::Dir::open(std::path::Path::new("/"))?;
-        let tried = std::thread::Builder::new().name("protections".into()).spawn(move || protect(root))?;
+        let tried =
+            std::thread::Builder::new().name("protections".into()).spawn(move || protect(root, false))?;
         tried.join().map_err(|_| io::Error::other("the kernel's protections cannot be tried out"))?
     }
 }
 
-/// Becomes `identity` for good and can then open nothing but what is beneath `root`, for reading.
+/// Becomes `identity` for good and can then open nothing but what is beneath `root`, for reading unless
+/// it also `writes`.
 ///
 /// Called while the process has one thread. Answers what the kernel enforces.
 ///
 /// # Errors
 /// When the identity cannot be taken, or the kernel has a protection and does not grant it.
-pub(super) fn enter(identity: &Identity, root: impl AsFd) -> io::Result<Protections> {
+pub(super) fn enter(identity: &Identity, root: impl AsFd, writes: bool) -> io::Result<Protections> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     identity.take()?;
     let mut capabilities = rustix::thread::capabilities(None)?;
-    capabilities.permitted &= READING;
-    capabilities.effective &= READING;
+    let kept = if writes { WRITING } else { READING };
+    capabilities.permitted &= kept;
+    capabilities.effective &= kept;
     capabilities.inheritable = CapabilitySet::empty();
     rustix::thread::set_capabilities(None, capabilities)?;
-    protect(root)
+    protect(root, writes)
 }
 
 /// Gives up every file but those beneath `root`, and every system call but those that serve them.
-fn protect(root: impl AsFd) -> io::Result<Protections> {
-    let landlock = Sandbox::new().read(root)?.enter()?;
-    let system_calls_are_filtered = match syscalls::filter(landlock != Enforced::Nothing) {
+fn protect(root: impl AsFd, writes: bool) -> io::Result<Protections> {
+    let sandbox = if writes { Sandbox::new().write(root)? } else { Sandbox::new().read(root)? };
+    let landlock = sandbox.enter()?;
+    let filtered =
+        if writes { syscalls::filter_deadly() } else { syscalls::filter(landlock != Enforced::Nothing) };
+    let system_calls_are_filtered = match filtered {
         Ok(()) => true,
         Err(error) if is_unknown(&error) => false,
         Err(error) => return Err(io::Error::other(error)),
@@ -124,7 +134,7 @@ mod tests {
         let identity = Identity::resolve(None, None).expect("nobody");
         // Identity and sandbox are a thread's, until it starts others.
         let thread = std::thread::spawn(move || {
-            let status = enter(&identity, Dir::open(&root).expect("root")).expect("entered");
+            let status = enter(&identity, Dir::open(&root).expect("root"), false).expect("entered");
             let rights = Rights {
                 reads_inside: File::open(&inside).is_ok(),
                 lists_inside: fs::read_dir(&root).is_ok(),

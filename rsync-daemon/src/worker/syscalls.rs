@@ -151,6 +151,15 @@ pub(super) fn filter(has_landlock: bool) -> Result<(), Error> {
     apply_filter(&allowed)
 }
 
+/// Only keeps this thread, and those it starts from now on, from the calls that nobody needs: for
+/// sessions that write.
+///
+/// # Errors
+/// Those of [`filter`].
+pub(super) fn filter_deadly() -> Result<(), Error> {
+    apply_filter(&deadly()?)
+}
+
 fn deadly() -> Result<BpfProgram, Error> {
     let rules = DEADLY.iter().map(|&call| (call, Vec::new())).collect();
     compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)

@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -13,7 +12,8 @@ use rsync_proto::flist::{FileList, Segment};
 use rsync_proto::phase::{
     Event as PhaseEvent, ItemAttributes, Ledger, ScriptOptions, Step, generator_script,
 };
-use rsync_proto::text::{KindCounts, Message};
+use rsync_proto::text::{KindCounts, Message, Role, VERSION, exit_line};
+use rsync_proto::wire::{Message as WireMessage, MessageCode};
 
 use super::delete::Deleter;
 use super::dirs::Directories;
@@ -24,7 +24,7 @@ use super::renamed::Renamed;
 use super::similar::Similar;
 use crate::backup::Backups;
 use crate::companions::Alternate;
-use crate::confine::{Dir, DirStack};
+use crate::confine::DirStack;
 use crate::destination::Destination;
 use crate::meta::Attributes;
 use crate::partial::PartialDir;
@@ -126,7 +126,7 @@ impl<'a> Generator<'a> {
             links: LinkGroups::default(),
             last_members: HashMap::new(),
             destination: None,
-            dirs: DirStack::new(Arc::new(Dir::open(Path::new("."))?)),
+            dirs: DirStack::new(Arc::new(session.start_dir()?)),
             attributes: Attributes::new(&session.options),
             partial: PartialDir::of(session),
             backups: None,
@@ -433,8 +433,28 @@ impl<'a> Generator<'a> {
         }
     }
 
+    /// The client of a daemon learns why its files cannot be placed; the user of any other server sees
+    /// that on standard error.
+    fn tell_client(&mut self, error: &EngineError) {
+        let texts = match error {
+            EngineError::Destination { .. } | EngineError::FileIo { .. } => Some(error.to_string()),
+            EngineError::Refused | EngineError::BadOptionDir => None,
+            _ => return,
+        };
+        if self.session.module.is_none() {
+            return;
+        }
+        let last = exit_line(error.exit_code(), Role::EarlyReceiver, (file!(), line!()), VERSION);
+        for text in texts.into_iter().chain(last) {
+            self.session
+                .outgoing
+                .push(WireMessage::Text { code: MessageCode::Error, bytes: (text + "\n").into_bytes() });
+        }
+    }
+
     /// Says goodbye after a failure of our own, where the protocol knows how (spec 02 §9.3).
     fn leave(&mut self, error: &EngineError) {
+        self.tell_client(error);
         self.peer.leave(error.exit_code());
         self.session.control.abort();
     }

@@ -117,9 +117,11 @@ impl Peer for Wire<'_> {
 
     fn leave(&mut self, code: ExitCode) {
         if self.session.negotiated.has_long_goodbye() && code.is_announced() {
-            let farewell = Message::ErrorExit(Some(i32::from(code.code())));
+            self.session.outgoing.push(Message::ErrorExit(Some(i32::from(code.code()))));
+        }
+        if self.session.module.is_some() || code.is_announced() {
             // The peer may be gone; the error at hand is the one to report.
-            let _ = self.outbox.message(&farewell).and_then(|()| self.outbox.flush());
+            let _ = self.flush();
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the sender's owners and groups are here (spec 04 §1.2, §1.3).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use nix::unistd::{Group, User};
 use rsync_proto::flist::{IdMap, IdNames, Owner};
@@ -9,8 +10,16 @@ use rsync_proto::text::{Event, Severity};
 use super::Privilege;
 use crate::{EngineError, Session};
 
+/// Finds the ids of users and groups by their names.
+pub trait OwnerIds: Send + Sync {
+    /// The id of a user; `None` where there is none, and the sender's id counts.
+    fn user(&self, name: &[u8]) -> Option<u32>;
+
+    /// The id of a group.
+    fn group(&self, name: &[u8]) -> Option<u32>;
+}
+
 /// Maps ids and names of the sender to local ids.
-#[derive(Debug)]
 pub(crate) struct LocalIds {
     privilege: Privilege,
     numeric: bool,
@@ -18,17 +27,19 @@ pub(crate) struct LocalIds {
     groups: IdMap,
     known_users: HashMap<Vec<u8>, Option<u32>>,
     known_groups: HashMap<Vec<u8>, Option<u32>>,
+    find: Arc<dyn OwnerIds>,
 }
 
 impl LocalIds {
     /// Reads the maps of `--usermap`, `--groupmap` and `--chown`.
     pub(crate) fn new(session: &Session, privilege: Privilege) -> Result<Self, EngineError> {
         let options = &session.options;
+        let find = session.owner_ids();
         let map = |text: &Option<bstr::BString>, owner| {
             let Some(text) = text else { return Ok(IdMap::default()) };
             let resolve = |name: &[u8]| match owner {
-                Owner::User => local_user(name),
-                Owner::Group => local_group(name),
+                Owner::User => find.user(name),
+                Owner::Group => find.group(name),
             };
             let (map, unknown) = IdMap::parse(text, owner, resolve)?;
             let word = if owner == Owner::User { "user" } else { "group" };
@@ -45,6 +56,7 @@ impl LocalIds {
             groups: map(&options.groupmap, Owner::Group)?,
             known_users: HashMap::new(),
             known_groups: HashMap::new(),
+            find,
         })
     }
 
@@ -54,12 +66,14 @@ impl LocalIds {
         let group = names.get(Owner::Group, gid).unwrap_or_default();
         let local_uid = self.users.target(uid, user).unwrap_or_else(|| {
             let named = uid != 0 && !user.is_empty() && !self.numeric;
-            let cached = named.then(|| lookup(&mut self.known_users, user, local_user)).flatten();
+            let cached =
+                named.then(|| lookup(&mut self.known_users, user, |name| self.find.user(name))).flatten();
             cached.unwrap_or(uid)
         });
         let local_gid = self.groups.target(gid, group).unwrap_or_else(|| {
             let named = gid != 0 && !group.is_empty() && !self.numeric;
-            let cached = named.then(|| lookup(&mut self.known_groups, group, local_group)).flatten();
+            let cached =
+                named.then(|| lookup(&mut self.known_groups, group, |name| self.find.group(name))).flatten();
             cached.unwrap_or(gid)
         });
         (local_uid, local_gid, !self.privilege.may_set_group(local_gid))
@@ -69,7 +83,7 @@ impl LocalIds {
 fn lookup(
     known: &mut HashMap<Vec<u8>, Option<u32>>,
     name: &[u8],
-    find: fn(&[u8]) -> Option<u32>,
+    find: impl Fn(&[u8]) -> Option<u32>,
 ) -> Option<u32> {
     if let Some(id) = known.get(name) {
         return *id;
@@ -79,12 +93,18 @@ fn lookup(
     id
 }
 
-fn local_user(name: &[u8]) -> Option<u32> {
-    let name = std::str::from_utf8(name).ok()?;
-    User::from_name(name).ok()?.map(|user| user.uid.as_raw())
-}
+/// The ids in the system's databases.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemIds;
 
-fn local_group(name: &[u8]) -> Option<u32> {
-    let name = std::str::from_utf8(name).ok()?;
-    Group::from_name(name).ok()?.map(|group| group.gid.as_raw())
+impl OwnerIds for SystemIds {
+    fn user(&self, name: &[u8]) -> Option<u32> {
+        let name = std::str::from_utf8(name).ok()?;
+        User::from_name(name).ok()?.map(|user| user.uid.as_raw())
+    }
+
+    fn group(&self, name: &[u8]) -> Option<u32> {
+        let name = std::str::from_utf8(name).ok()?;
+        Group::from_name(name).ok()?.map(|group| group.gid.as_raw())
+    }
 }

@@ -13,6 +13,7 @@ pub(crate) use crate::generate::judge::Wanted;
 pub(crate) use acl::{ACCESS as ACCESS_ACL, AclStore, DEFAULT as DEFAULT_ACL, WantedAcls, creation_limit};
 pub(crate) use apply::{Attributes, Change, Step, Times};
 pub(crate) use ids::LocalIds;
+pub use ids::{OwnerIds, SystemIds};
 pub use owners::SystemOwners;
 pub(crate) use privilege::Privilege;
 pub use privilege::mode_change;

@@ -190,6 +190,12 @@ pub enum Refusal {
     /// The identity cannot be taken.
     #[error("{0} failed")]
     Identity(&'static str),
+    /// The module's hook for this client failed.
+    #[error("early exec failed")]
+    EarlyExec,
+    /// A hook cannot be run: `early exec`, `pre-xfer exec` or `name-converter exec`.
+    #[error("{0} preparation failed")]
+    Preparation(&'static str),
     /// A process or thread for the session cannot be made.
     #[error("fork failed")]
     Fork,

@@ -3,6 +3,9 @@
 use super::event::Role;
 use crate::exit::ExitCode;
 
+/// The version that messages name: that of the C rsync whose texts they are.
+pub const VERSION: &str = "3.5.0";
+
 /// `rsync error: TEXT (code N) at FILE(LINE) [ROLE=VERSION]`, or `rsync warning: ...` for vanished
 /// files; `None` for success. File and line are where the program noticed it.
 #[must_use]

@@ -26,7 +26,7 @@ pub use escape::{Charset, escape_log, escape_message, escape_name};
 pub use event::{
     Direction, EntryFacts, EntryKind, Event, EventSink, Item, Moment, Progress, Role, Severity, Stage, Topic,
 };
-pub use exit_line::exit_line;
+pub use exit_line::{VERSION, exit_line};
 pub use failure::{Failure, SystemFailure, describe_errno};
 pub use format::{LineContext, LineFormat, ModuleFacts};
 pub use header::{file_list_count, file_list_end, file_list_start};

@@ -1,0 +1,243 @@
+//! The same configuration, given to the C daemon and to `rsync --daemon`, with the same clients: equal
+//! results, messages and log lines. One row for each value of a parameter.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rsync_e2e::daemon::free_port;
+use rsync_e2e::program::is_root;
+use rsync_e2e::{Compare, Side, Snapshot, Work, run};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// A daemon of one side with its own directory: `DIR/m` is served, `DIR/c` is where clients are.
+struct World {
+    work: Work,
+    child: Child,
+    port: u16,
+}
+
+impl World {
+    fn new(side: Side, globals: &str, module: &str) -> Self {
+        let work = Work::new();
+        for dir in ["m/sub/deep", "m/empty", "c/tree/sub"] {
+            fs::create_dir_all(work.join(dir)).expect("a directory");
+        }
+        for (name, text) in [
+            ("m/file", "hello\n"),
+            ("m/sub/one.o", "one\n"),
+            ("m/sub/deep/two", "two\n"),
+            ("m/list", "file\nsub/one.o\n"),
+            ("c/tree/new", "new\n"),
+            ("c/tree/sub/one.o", "other\n"),
+            ("secrets", "alice:secret\nbob:other\n@root:group\n"),
+            ("rules", "*.o\n"),
+            ("motd", "Welcome\n"),
+        ] {
+            fs::write(work.join(name), text).expect("a file");
+            fs::set_permissions(work.join(name), fs::Permissions::from_mode(0o644)).expect("a mode");
+        }
+        fs::set_permissions(work.join("m"), fs::Permissions::from_mode(0o777)).expect("a mode");
+        fs::set_permissions(work.join("secrets"), fs::Permissions::from_mode(0o600)).expect("a mode");
+        symlink("file", work.join("m/link")).expect("a link");
+        let dir = work.path().to_str().expect("text").to_owned();
+        let own = if is_root() { "uid = 0\ngid = 0\n" } else { "" };
+        let text = format!(
+            "reverse lookup = no\nuse chroot = no\nlog file = {dir}/log\nlock file = {dir}/lock\n{own}{globals}\n\
+             [m]\npath = {dir}/m\nread only = no\n{module}\n"
+        );
+        fs::write(work.join("conf"), text.replace("DIR", &dir)).expect("a configuration");
+        let port = free_port();
+        let child = Command::new(side.rsync())
+            .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--config={dir}/conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("a daemon");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() && Instant::now() < deadline {
+            sleep(Duration::from_millis(5));
+        }
+        Self { work, child, port }
+    }
+
+    /// Runs the C client in `DIR/c`; `@` in its words is the daemon.
+    fn client(&self, words: &str, told: &mut String) {
+        let words = words.split(' ').map(|word| word.replace('@', &format!("rsync://alice@127.0.0.1:{}", self.port)));
+        let outcome = run(Command::new(Side::C.rsync())
+            .args(words)
+            .current_dir(self.work.join("c"))
+            .env("RSYNC_PASSWORD", "secret"));
+        let _ = writeln!(told, "exit {}\n{}{}", outcome.code, outcome.stdout, outcome.stderr);
+    }
+
+    /// What is left: the trees and the log, without what depends on time and place.
+    fn end(mut self, told: String) -> (String, Snapshot, Snapshot) {
+        // Its last lines are written when the client is gone already.
+        sleep(Duration::from_millis(150));
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.wait();
+        let log = fs::read(self.work.join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let mut text = String::new();
+        for line in told.lines().chain(log.lines()) {
+            if let Some(line) = self.comparable(line) {
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+        let seen = |name: &str| Snapshot::take(&self.work.join(name));
+        (text, seen("m"), seen("c"))
+    }
+
+    fn comparable(&self, line: &str) -> Option<String> {
+        const OURS_ALONE: [&str; 6] =
+            ["worker process", "sessions run in", "starting, listening", "connect from", "bytes/sec", "total size is"];
+        if OURS_ALONE.iter().any(|text| line.contains(text)) || line.contains("Connection reset by peer") {
+            return None;
+        }
+        let line = line.replace(self.work.path().to_str().expect("text"), "DIR");
+        let line = line.replace(&self.port.to_string(), "PORT");
+        // `2026/11/21 14:00:00 [PID] ` stands before what the log says.
+        let line = match line.split_once("] ") {
+            Some((head, text)) if head.starts_with("20") => format!("log: {text}"),
+            _ => line,
+        };
+        let line = match (line.find(" at "), line.rfind(" [")) {
+            (Some(at), Some(role)) if line.contains("rsync error") || line.contains("rsync warning") => {
+                format!("{}{}", &line[..at], &line[role..])
+            }
+            _ => line,
+        };
+        // How many bytes went is not part of what a daemon does for its client.
+        let line = match line.find("sent ") {
+            Some(at) if line.contains("  received ") => {
+                let size = line.rfind(' ').unwrap_or(line.len());
+                format!("{}sent and received, total size{}", &line[..at], &line[size..])
+            }
+            _ => line,
+        };
+        Some(line)
+    }
+}
+
+/// What both sides do with a row.
+#[track_caller]
+fn compare(globals: &str, module: &str, clients: &[&str]) {
+    let seen = [Side::C, Side::Ours].map(|side| {
+        let world = World::new(side, globals, module);
+        let mut told = String::new();
+        clients.iter().for_each(|words| world.client(words, &mut told));
+        world.end(told)
+    });
+    let [(expected, expected_module, expected_client), (text, module_tree, client_tree)] = seen;
+    assert_eq!(text, expected, "globals {globals:?}, module {module:?}");
+    // Both daemons started with trees that were made a moment apart.
+    let compare = Compare { times: false, directory_times: false, nanoseconds: false, ..Compare::ALL };
+    module_tree.assert_same(&expected_module, compare);
+    client_tree.assert_same(&expected_client, compare);
+}
+
+const PULL: &str = "-a @/m/ got/";
+const PUSH: &str = "-a tree/ @/m/up/";
+
+macro_rules! rows {
+    ($($name:ident: $globals:expr, $module:expr, $clients:expr;)*) => {
+        $(#[test] fn $name() { compare($globals, $module, $clients); })*
+    };
+}
+
+rows! {
+    nothing_special: "", "", &["@", PULL, PUSH];
+    comment: "", "comment = All of it", &["@"];
+    list_no: "", "list = no", &["@", PULL, "-a @/nosuch/ got/"];
+    name: "", "name = other", &["@", PULL, "-a @/other/ got/"];
+    motd_file: "motd file = DIR/motd", "", &["@", PULL];
+    read_only_yes: "", "read only = yes", &[PULL, PUSH, "-an tree/ @/m/up/", "-a --remove-source-files @/m/file got/"];
+    write_only_yes: "", "write only = yes", &[PULL, PUSH];
+    use_chroot_yes: "", "use chroot = yes", &[PULL, PUSH, "-a tree/new @/m/no/such/name", "-a @/m/nosuch got/"];
+    use_chroot_no: "", "use chroot = no", &["-a tree/new @/m/no/such/name", "-a @/m/nosuch got/"];
+    path_missing: "", "path = DIR/nosuch", &[PULL];
+    path_of_the_chroot_missing: "", "path = DIR/nosuch\nuse chroot = yes", &[PULL];
+    numeric_ids_yes: "", "numeric ids = yes", &[PULL, PUSH];
+    numeric_ids_no: "", "numeric ids = no", &[PULL, PUSH];
+    outgoing_chmod: "", "outgoing chmod = D700,F600", &[PULL];
+    incoming_chmod: "", "incoming chmod = D750,F640", &[PUSH];
+    exclude: "", "exclude = *.o /sub/deep/", &[PULL, PUSH, "-a @/m/sub/deep got2/", "-a tree/new @/m/sub/deep/"];
+    exclude_from: "", "exclude from = DIR/rules", &[PULL, "-a --delete tree/sub/ @/m/sub/"];
+    include_and_exclude: "", "include = /sub/ /sub/one.o\nexclude = /sub/*", &[PULL];
+    filter: "", "filter = - *.o", &[PULL];
+    exclude_from_missing: "", "exclude from = DIR/nosuch", &[PULL];
+    max_verbosity_0: "", "max verbosity = 0", &["-av @/m/ got/"];
+    max_connections_none: "", "max connections = -1", &[PULL];
+    max_connections_2: "", "max connections = 2", &[PULL];
+    hosts_deny: "", "hosts deny = *", &[PULL, "@"];
+    hosts_deny_unlisted: "", "hosts deny = *\nlist = no", &[PULL];
+    hosts_allow: "", "hosts allow = 127.0.0.0/8", &[PULL];
+    hosts_allow_others: "", "hosts allow = 10.0.0.0/8", &[PULL];
+    hosts_allow_and_deny: "", "hosts allow = 10.1\nhosts deny = 192.168.0.0/255.255.0.0", &[PULL];
+    hosts_deny_unknown_name: "", "hosts deny = nosuch.invalid", &[PULL];
+    auth_users: "", "auth users = alice\nsecrets file = DIR/secrets", &[PULL, PUSH];
+    auth_users_others: "", "auth users = bob\nsecrets file = DIR/secrets", &[PULL];
+    auth_users_deny: "", "auth users = alice:deny *\nsecrets file = DIR/secrets", &[PULL];
+    auth_users_ro: "", "auth users = alice:ro\nsecrets file = DIR/secrets", &[PULL, PUSH];
+    auth_users_rw: "", "auth users = alice:rw\nsecrets file = DIR/secrets\nread only = yes", &[PUSH];
+    auth_without_secrets: "", "auth users = alice", &[PULL];
+    auth_digest_unknown: "", "auth users = alice\nsecrets file = DIR/secrets\nauth digest = foo", &[PULL];
+    auth_digest_met: "", "auth users = alice\nsecrets file = DIR/secrets\nauth digest = sha256", &[PULL];
+    strict_modes: "", "auth users = alice\nsecrets file = DIR/rules", &[PULL];
+    strict_modes_no: "", "auth users = alice\nsecrets file = DIR/rules\nstrict modes = no", &[PULL];
+    refuse_options: "", "refuse options = checksum delete", &["-ac @/m/ got/", "-a --delete tree/ @/m/up/", PULL];
+    refuse_all_but: "", "refuse options = * !a !v", &[PULL, "-az @/m/ got/"];
+    transfer_logging: "", "transfer logging = yes", &[PULL, PUSH, "-a --delete tree/sub/ @/m/sub/", "-an tree/ @/m/other/"];
+    log_format: "", "transfer logging = yes\nlog format = %o|%h|%a|%m|%u|%f|%l|%n|%P|%i|%B|%G|%U|%%|%-8l|%L|%Z", &[PULL, PUSH];
+    log_format_without_operation: "", "transfer logging = yes\nlog format = %f", &["-a --delete tree/sub/ @/m/sub/"];
+    timeout: "", "timeout = 77", &[PULL, PUSH];
+    ignore_errors: "", "ignore errors = yes", &["-a --delete tree/ @/m/up/"];
+    ignore_nonreadable: "", "ignore nonreadable = yes", &[PULL];
+    open_noatime: "", "open noatime = yes", &[PULL];
+    dont_compress: "", "dont compress = *", &["-az @/m/ got/"];
+    temp_dir: "", "temp dir = /sub", &[PUSH];
+    temp_dir_missing: "", "temp dir = /nosuch", &[PUSH];
+    early_exec: "", "early exec = echo early $RSYNC_MODULE_NAME $RSYNC_REQUEST >> DIR/c/hooks", &[PULL];
+    early_exec_fails: "", "early exec = exit 3", &[PULL];
+    pre_xfer_exec: "", "pre-xfer exec = echo $RSYNC_REQUEST $RSYNC_ARG1 $RSYNC_USER_NAME $RSYNC_HOST_ADDR >> DIR/c/hooks", &[PULL, PUSH];
+    pre_xfer_exec_fails: "", "pre-xfer exec = echo no way; exit 3", &[PULL, PUSH];
+    pre_xfer_exec_fails_silently: "", "pre-xfer exec = exit 3", &[PULL];
+    post_xfer_exec: "", "post-xfer exec = echo $RSYNC_EXIT_STATUS $RSYNC_RAW_STATUS $RSYNC_MODULE_NAME >> DIR/c/hooks", &[PULL, "-a @/m/nosuch got/"];
+    variables: "", "path = DIR/m/%RSYNC_NOSUCH%..\nexclude = %RSYNC_MODULE_NAME%.o", &[PULL];
+    unknown_parameter: "foo = bar", "colour = red", &["@"];
+    bad_boolean: "", "list = maybe", &["@"];
+    munge_symlinks_no: "", "munge symlinks = no", &[PULL];
+    files_from_in_the_module: "", "", &["-a --files-from=:/list @/m/ got/", "-a --files-from=:/nosuch @/m/ got2/"];
+    mkpath_and_relative: "", "transfer logging = yes", &["-a --mkpath tree/sub @/m/far/away/", "-aR tree/./sub/one.o @/m/rel/"];
+    options_that_name_directories: "", "", &[
+        "-a --backup --backup-dir=/kept tree/sub/ @/m/sub/",
+        "-a --link-dest=/sub tree/sub/ @/m/linked/",
+        "-a --link-dest=../sub tree/sub/ @/m/linked2/",
+        "-a --partial-dir=/parts tree/ @/m/parted/",
+        "-a --compare-dest=/nosuch tree/ @/m/compared/",
+    ];
+    paths_do_not_climb: "", "", &["-a tree/new @/m/../../../climbed", "-a --temp-dir=../../.. tree/new @/m/", "-a --backup-dir=../../out --backup tree/sub/ @/m/sub/"];
+}
+
+#[test]
+fn lines_that_depend_on_time_and_place_are_masked() {
+    let world = World::new(Side::C, "", "");
+    let masked = |line: &str| world.comparable(line);
+    assert_eq!(masked("2026/11/21 14:00:00 [12] text [x] y").as_deref(), Some("log: text [x] y"));
+    let line = "rsync error: it (code 3) at main.c(8) [sender=3.5.0]";
+    assert_eq!(masked(line).as_deref(), Some("rsync error: it (code 3) [sender=3.5.0]"));
+    assert_eq!(masked("worker process 7 started"), None);
+    assert!(Path::new("/usr/bin/rsync").exists());
+}
