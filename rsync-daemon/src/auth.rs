@@ -141,13 +141,21 @@ pub(crate) fn open_secrets(path: Option<&Path>, strict_modes: bool) -> Result<Fi
     Ok(file)
 }
 
+const OTHER_ACCESSIBLE: &str = "secrets file must not be other-accessible (see strict modes option)";
+const NOT_OWNED_BY_ROOT: &str = "secrets file must be owned by root when running as root (see strict modes)";
+
+/// Whether a failure is the operator's: it has a line of its own in the log.
+pub(crate) fn is_about_the_file(why: &str) -> bool {
+    matches!(why, OTHER_ACCESSIBLE | NOT_OWNED_BY_ROOT)
+}
+
 fn check_mode(file: &File) -> Result<(), String> {
     let facts = file.metadata().map_err(|_| "ignoring secrets file")?;
     if facts.mode() & 0o6 != 0 {
-        return Err("secrets file must not be other-accessible (see strict modes option)".into());
+        return Err(OTHER_ACCESSIBLE.into());
     }
     if rustix::process::geteuid().is_root() && facts.uid() != 0 {
-        return Err("secrets file must be owned by root when running as root (see strict modes)".into());
+        return Err(NOT_OWNED_BY_ROOT.into());
     }
     Ok(())
 }

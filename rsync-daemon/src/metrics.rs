@@ -43,7 +43,11 @@ impl Outcome {
 
     /// The exit code; `None` for a session that was lost.
     pub(crate) fn exit_code(self) -> Option<ExitCode> {
-        (self.code >= 0).then(|| ExitCode::from_peer(Some(self.code)))
+        match self.code {
+            0 => Some(ExitCode::OK),
+            1.. => Some(ExitCode::from_peer(Some(self.code))),
+            _ => None,
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bstr::{BString, ByteSlice};
 use rsync_engine::Dir;
 use rsync_engine::tree::Tree;
+use rsync_proto::filter::FilterError;
 use rsync_proto::session::Refusal;
+use rsync_proto::text::describe_errno;
 
 use crate::config::{Module, expand};
 use crate::identity::Identity;
@@ -42,6 +44,10 @@ impl RootError {
     /// What the log says.
     pub(crate) fn log_text(&self) -> &str {
         &self.log
+    }
+
+    fn of_rules(error: FilterError) -> Self {
+        Self::silent(format!("rsync: [Receiver] {error}"))
     }
 
     fn silent(log: impl ToString) -> Self {
@@ -80,7 +86,7 @@ impl ModuleRoot {
             files: Vec::new(),
         };
         if let Some(tree) = tree {
-            rules.read_files().map_err(RootError::silent)?;
+            rules.read_files().map_err(RootError::of_rules)?;
             return Ok(Self {
                 served: Served::Tree(tree),
                 path: expanded(&settings.path)?.unwrap_or_default(),
@@ -102,17 +108,18 @@ impl ModuleRoot {
         let path = PathBuf::from(module_path.to_os_str_lossy().into_owned());
         let dir = Dir::open_trusted(&path).map_err(|error| RootError {
             refusal: Some(if as_in_chroot { Refusal::Chroot } else { Refusal::Chdir }),
-            log: format!(
-                "{}(\"{}\") failed: {error}",
-                if as_in_chroot { "chroot" } else { "chdir" },
-                path.display()
-            ),
+            log: {
+                let reason = describe_errno(error.raw_os_error().unwrap_or_default());
+                let path = path.display();
+                let call = if as_in_chroot { format!("chroot(\"{path}\")") } else { format!("chdir {path}") };
+                format!("rsync: [Receiver] {call} failed: {reason}")
+            },
         })?;
         let munges_links = settings.munge_symlinks.unwrap_or(!as_in_chroot || has_inner);
         if munges_links {
             check_munge_directory(if as_in_chroot { Some(&dir) } else { None })?;
         }
-        rules.read_files().map_err(RootError::silent)?;
+        rules.read_files().map_err(RootError::of_rules)?;
         Ok(Self {
             served: Served::Directory(dir),
             path: module_path,

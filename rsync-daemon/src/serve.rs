@@ -80,9 +80,6 @@ impl Transfer {
                     counters.bytes_written.load(Ordering::Relaxed),
                     counters.bytes_read.load(Ordering::Relaxed),
                 ));
-                if let Some(line) = exit_line(code, role, (file!(), line!()), VERSION) {
-                    log.warning(line);
-                }
                 code
             }
             Err(error) => {

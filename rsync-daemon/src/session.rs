@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
 use rsync_engine::scan::expand_wildcards;
 use rsync_engine::tree::{LocalTree, Tree};
 use rsync_engine::{Connection, Dir, EngineError, Link, OwnerIds};
@@ -133,16 +133,23 @@ impl SessionOrder {
                 return ExitCode::SYNTAX;
             }
         };
-        let rules = Rules { settings: &settings, filters: &filters, access: self.access };
+        let shown_path = if self.seems_root { "/".into() } else { path.clone() };
+        let rules = Rules {
+            settings: &settings,
+            filters: &filters,
+            access: self.access,
+            path: &shown_path,
+            seems_root: self.seems_root,
+        };
         let role = if parsed.options().sender { Role::Sender } else { Role::EarlyReceiver };
         let prepared = match self.refusal {
             Some(text) => Err(Refused::by_hook(&parsed, text.to_string())),
-            None => rules.prepare(parsed, &served, self.seems_root),
+            None => rules.prepare(parsed, &served),
         };
         let Prepared { mut options, tree, task, announced_timeout } = match prepared {
             Ok(prepared) => prepared,
             Err(Refused::Told(text, code, goodbye)) => {
-                log.warning(&text);
+                text.lines().for_each(|line| log.warning(line));
                 if role == Role::Sender {
                     log.info("sent 0 bytes  received 0 bytes  total size 0");
                 }
@@ -180,7 +187,7 @@ impl SessionOrder {
             task,
             tree,
             module: visitor.module,
-            path: if self.seems_root { "/".into() } else { path },
+            path: shown_path,
             module_filters: filters,
             announced_timeout,
             transfer_log,
@@ -273,6 +280,9 @@ struct Rules<'a> {
     settings: &'a ModuleSettings,
     filters: &'a Filters,
     access: Access,
+    /// What messages call the module's root.
+    path: &'a BString,
+    seems_root: bool,
 }
 
 /// A request that may be carried out.
@@ -301,7 +311,7 @@ impl Refused {
 }
 
 impl Rules<'_> {
-    fn prepare(&self, parsed: Parsed, served: &Served, seems_root: bool) -> Result<Prepared, Refused> {
+    fn prepare(&self, parsed: Parsed, served: &Served) -> Result<Prepared, Refused> {
         let request = match parsed {
             Parsed::Request(request) => *request,
             Parsed::Rejected(rejected) => {
@@ -332,12 +342,15 @@ impl Rules<'_> {
         } else if options.super_user == SuperUser::Fake {
             options.super_user = SuperUser::On;
         }
+        for path in [&mut options.temp_dir, &mut options.backup_dir, &mut options.partial_dir] {
+            *path = path.take().map(|path| clamped(&path));
+        }
         if settings.temp_dir.is_some() {
             options.temp_dir.clone_from(&settings.temp_dir);
         }
         options.ignore_errors |= settings.ignore_errors;
         let mut tree = served.tree().map_err(|error| EngineError::protocol(error.to_string()))?;
-        let names = requested_names(&options, &*tree)?;
+        let names = requested_names(&options, &*tree, self.path)?;
         if sends && settings.ignore_nonreadable {
             tree = Arc::new(ReadableTree::new(tree));
         }
@@ -355,7 +368,7 @@ impl Rules<'_> {
             };
             let root = root.try_clone().map_err(|error| EngineError::protocol(error.to_string()))?;
             let mut destination = sanitize(&paths[0], false);
-            if seems_root {
+            if self.seems_root {
                 destination.insert(0, b'/');
             }
             Task::Receive { root: Arc::new(root), destination, names }
@@ -407,14 +420,29 @@ impl Rules<'_> {
     }
 }
 
+/// A directory of an option without climbing: an absolute one begins at the module's root.
+fn clamped(path: &[u8]) -> BString {
+    let clean = sanitize(path, false);
+    if path.starts_with(b"/") { [b"/", clean.as_slice()].concat().into() } else { clean.into() }
+}
+
 /// The text of a list of names that lies in the module (`--files-from=FILE` of the server).
-fn requested_names(options: &TransferOptions, tree: &dyn Tree) -> Result<Option<Vec<u8>>, Refused> {
+fn requested_names(
+    options: &TransferOptions,
+    tree: &dyn Tree,
+    root: &[u8],
+) -> Result<Option<Vec<u8>>, Refused> {
     match &options.files_from {
         Some(FilesFrom::Local(path)) if path != "-" => {
             let read = tree.read_operator_file(&sanitize(path, false)).map(Some);
             read.map_err(|error| {
                 let reason = describe_errno(error.raw_os_error().unwrap_or_default());
-                Refused::syntax(&format!("rsync: failed to open files-from file {path}: {reason}"))
+                let reason = reason.rsplit_once(" (").map_or(reason.as_str(), |(text, _)| text);
+                let root = root.strip_suffix(b"/").unwrap_or(root).as_bstr();
+                let path = clamped(path);
+                let path = path.strip_prefix(b"/").unwrap_or(&path).as_bstr();
+                let text = format!("rsync: failed to open files-from file {root}/{path}: {reason}");
+                Refused::Told(text, ExitCode::UNSUPPORTED, Goodbye::Silent)
             })
         }
         _ => Ok(None),
@@ -435,7 +463,7 @@ fn tell(
     let mut say = |text: String| {
         mux.message(&Message::Text { code: message, bytes: (text + "\n").into_bytes() });
     };
-    say(text.clone());
+    text.lines().for_each(|line| say(line.to_owned()));
     if *goodbye == Goodbye::Announced {
         say(last.clone());
         mux.message(&Message::ErrorExit(Some(code.code().into())));

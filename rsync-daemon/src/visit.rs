@@ -542,6 +542,13 @@ impl Visit<'_> {
         match auth::check(&users, &secrets, &answer) {
             Ok(suffix) => Ok((user.into(), suffix)),
             Err(why) => {
+                let why = match auth::is_about_the_file(&why) {
+                    true => {
+                        self.log.warning(&why);
+                        "ignoring secrets file"
+                    }
+                    false => &why,
+                };
                 self.log.warning(format!("{prefix} for {}: {why}", user.as_bstr()));
                 // Guessing takes its time.
                 tokio::time::sleep(self.shared.auth_delay()).await;

@@ -64,7 +64,7 @@ impl LoggedVoice {
         let shown = item.flags.contains(ItemFlags::TRANSFER)
             || (transfers.format.uses(b'i') && item.flags.is_significant());
         if shown && !self.dry_run {
-            let mut item = item.clone();
+            let mut item = *item;
             if self.role == Role::Receiver {
                 item.entry.source_dir = self.entered.get().map_or(b"", |path| path.as_slice());
             }
@@ -86,7 +86,8 @@ impl EventSink for LoggedVoice {
                 let format = &transfers.format;
                 let plain = LineFormat::parse(b"");
                 let format = if format.uses(b'o') || format.uses(b'i') { format } else { &plain };
-                let name = match self.entered.get().filter(|path| !path.is_empty()) {
+                let is_plain = std::ptr::eq(format, &plain);
+                let name = match self.entered.get().filter(|path| !path.is_empty() && !is_plain) {
                     Some(path) => [path, &b"/"[..], name].concat(),
                     None => name.to_vec(),
                 };

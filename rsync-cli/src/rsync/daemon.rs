@@ -156,7 +156,7 @@ fn detach(line: &DaemonLine) -> ExitCode {
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 fn listen(line: &DaemonLine) -> Result<ExitCode, DaemonError> {

@@ -85,9 +85,8 @@ fn section<T: Clone>(page: &mut String, title: &str, rows: &[Row<T>], defaults: 
         if let Some(default) = default {
             page.push_str(&format!("The default is\n.BR \"{}\" .\n", escaped(&default.to_string())));
         }
-        match row.kind {
-            Kind::Unsupported => page.push_str("This daemon does not offer it, and refuses to use it.\n"),
-            _ => {}
+        if matches!(row.kind, Kind::Unsupported) {
+            page.push_str("This daemon does not offer it, and refuses to use it.\n");
         }
         if let [_, synonyms @ ..] = row.names
             && !synonyms.is_empty()

@@ -110,10 +110,10 @@ fn strange_lines_are_noted_and_ignored() {
 
 #[test]
 fn unsupported_and_endless_configurations_are_errors() {
-    let error = load(&[("c", "[m]\npre-xfer exec = /bin/true\n")], &[]).expect_err("refused");
+    let error = load(&[("c", "[m]\ncharset = utf8\n")], &[]).expect_err("refused");
     assert_eq!(
         error.to_string(),
-        "c:2: parameter \"pre-xfer exec\" in section [m] is not supported by this daemon"
+        "c:2: parameter \"charset\" in section [m] is not supported by this daemon"
     );
     assert!(matches!(load(&[("c", "&include c\n")], &[]), Err(ConfigError::TooDeep { .. })));
     assert!(matches!(load(&[("c", "&foo c\n")], &[]), Err(ConfigError::Grammar { .. })));
@@ -128,7 +128,7 @@ fn findings(text: &'static str) -> Vec<String> {
 #[test]
 fn a_check_finds_everything_with_its_place() {
     let found = findings(
-        "foo = 1\nlist = maybe\nproxy protocol = yes\n[bad\n[m]\ncomment = x\npre-xfer exec = /x\n\
+        "foo = 1\nlist = maybe\nproxy protocol = yes\n[bad\n[m]\ncomment = x\ncharset = x\n\
          path = /nonexistent\nuid = no such\nauth users = a\nauth digest = rot13\nhosts deny = 10.0.0.300\n\
          outgoing chmod = zzz\nrefuse options = c nosuch\nexclude from = /nonexistent/file\nsyslog facility = x\n\
          log file = /nonexistent/log\n[n]\n",
@@ -138,7 +138,7 @@ fn a_check_finds_everything_with_its_place() {
         "c:2: warning: Badly formed boolean in configuration file: \"maybe\".",
         "c:3: warning: \"proxy protocol = true\" but",
         "c:4: error: params.c:Section() - Badly formed line in config file: bad",
-        "c:7: error: parameter \"pre-xfer exec\" in section [m] is not supported",
+        "c:7: error: parameter \"charset\" in section [m] is not supported",
         "c:8: error: cannot open /nonexistent: ",
         "c:9: error: invalid uid no such",
         "c:11: error: \"rot13\" is no digest",
