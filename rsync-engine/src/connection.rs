@@ -66,27 +66,39 @@ impl Connection {
         E: NeedsInput,
         EngineError: From<E>,
     {
-        self.outbox.flush()?;
+        self.flush()?;
         self.inbox.decode(&mut Unframed, step)
     }
 
     /// Queues bytes of the handshake; [`Connection::decode`] and [`Connection::flush`] send them.
     ///
     /// # Errors
-    /// Those of the link.
+    /// Those of the link; [`EngineError::UnexpectedEnd`] when the peer has closed it.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), EngineError> {
-        self.outbox.data::<EngineError>(|out| {
+        let queued = self.outbox.data::<EngineError>(|out| {
             out.extend_from_slice(bytes);
             Ok(())
-        })
+        });
+        queued.map_err(|error| self.met(error))
     }
 
     /// Sends what is queued.
     ///
     /// # Errors
-    /// Those of the link.
+    /// Those of the link; [`EngineError::UnexpectedEnd`] when the peer has closed it.
     pub fn flush(&mut self) -> Result<(), EngineError> {
-        self.outbox.flush()
+        self.outbox.flush().map_err(|error| self.met(error))
+    }
+
+    /// A peer that has left already is the same to a writer as to a reader: whether the end or the broken
+    /// pipe is met first is chance.
+    fn met(&self, error: EngineError) -> EngineError {
+        match error {
+            EngineError::Link { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe => {
+                EngineError::UnexpectedEnd { received: self.inbox.received() }
+            }
+            _ => error,
+        }
     }
 }
 
