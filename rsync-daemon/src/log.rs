@@ -157,8 +157,8 @@ impl Log {
     }
 
     /// The zone of the times.
-    pub(crate) fn zone(&self) -> &dyn Zone {
-        &*self.zone
+    pub(crate) fn zone(&self) -> &Arc<dyn Zone + Send + Sync> {
+        &self.zone
     }
 
     /// Writes one line about what happens in order.
@@ -191,12 +191,12 @@ impl Log {
         match target {
             LogTarget::Nothing => return,
             LogTarget::File(_) | LogTarget::Writer(_) => match self.style {
-                Style::Text => log_line(now(), self.zone(), pid, text, &mut line),
+                Style::Text => log_line(now(), &*self.zone, pid, text, &mut line),
                 Style::Json => self.json_line(pid, severity, text, &mut line),
             },
             LogTarget::Syslog { facility, tag } => {
                 let priority = facility_code(facility.as_ref()) << 3 | u32::from(severity & MOST_SEVERITY);
-                let date = syslog_date(now(), self.zone());
+                let date = syslog_date(now(), &*self.zone);
                 line.extend(format!("<{priority}>{date} {tag}[{pid}]: ").into_bytes());
                 escape_log(&text[..text.len().min(MAX_LOG_TEXT)], &mut line);
             }
@@ -210,7 +210,7 @@ impl Log {
     fn json_line(&self, pid: u32, severity: u8, text: &[u8], line: &mut Vec<u8>) {
         let now = now();
         let offset = self.zone.offset(now) / 60;
-        let time = date_time(now, self.zone(), 'T').replace('/', "-");
+        let time = date_time(now, &*self.zone, 'T').replace('/', "-");
         let sign = if offset < 0 { '-' } else { '+' };
         let (hours, minutes) = (offset.abs() / 60, offset.abs() % 60);
         let shown = |text: &[u8]| {

@@ -101,7 +101,8 @@ impl Transfer {
         let (negotiated, options) = (self.negotiated.clone(), std::mem::take(&mut self.options));
         let outgoing = Outgoing::default();
         let events: Arc<dyn EventSink> = Arc::new(LoggedVoice {
-            to_client: ServerVoice::new(&options, &negotiated, outgoing.clone()),
+            to_client: ServerVoice::new(&options, &negotiated, outgoing.clone())
+                .in_zone(Arc::clone(self.log.zone())),
             transfers: self.transfer_log.take(),
             log: self.log.clone(),
             keeps_times: options.times,

@@ -45,7 +45,7 @@ impl LoggedVoice {
             keeps_times: self.keeps_times,
             digest_len: self.digest_len,
             now: now(),
-            zone: self.log.zone(),
+            zone: &**self.log.zone(),
             pid: std::process::id(),
             module: Some(ModuleFacts {
                 name: &visitor.module,

@@ -3,7 +3,7 @@
 //! Used by `rsync --server` and by daemons. Texts are rendered here, printed by the client.
 
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rsync_proto::charset::Charset;
 use rsync_proto::options::{Info, TransferOptions};
@@ -11,7 +11,8 @@ use rsync_proto::phase::ItemFlags;
 use rsync_proto::session::Negotiated;
 use rsync_proto::text::format::NAME_FORMAT;
 use rsync_proto::text::{
-    self, Event, EventSink, Item, LineContext, LineFormat, Role, Severity, Stage, Topic, Utc, escape_message,
+    self, EntryFacts, Event, EventSink, Human, Item, LineContext, LineFormat, ListStyle, Numbers, Role,
+    Severity, Stage, Topic, Utc, Zone, escape_message,
 };
 use rsync_proto::wire::{Message, MessageCode};
 
@@ -25,6 +26,7 @@ pub struct ServerVoice {
     names_as_text: bool,
     itemizes: bool,
     charset: Option<Charset>,
+    zone: Arc<dyn Zone + Send + Sync>,
     errors: Option<Mutex<Box<dyn Write + Send>>>,
 }
 
@@ -39,6 +41,7 @@ impl ServerVoice {
             options: options.clone(),
             outgoing,
             charset: None,
+            zone: Arc::new(Utc),
             errors: None,
         }
     }
@@ -47,6 +50,13 @@ impl ServerVoice {
     #[must_use]
     pub fn in_charset(mut self, charset: Option<Charset>) -> Self {
         self.charset = charset;
+        self
+    }
+
+    /// Times in a listing for the client are of this zone; without it they are universal.
+    #[must_use]
+    pub fn in_zone(mut self, zone: Arc<dyn Zone + Send + Sync>) -> Self {
+        self.zone = zone;
         self
     }
 
@@ -95,12 +105,26 @@ impl ServerVoice {
             keeps_times: self.options.times,
             digest_len: 0,
             now: 0,
-            zone: &Utc,
+            zone: &*self.zone,
             pid: 0,
             module: None,
         };
         let mut line = Vec::new();
         LineFormat::parse(NAME_FORMAT).render_item(item, &context, &mut line);
+        line.push(b'\n');
+        self.say(Severity::Info, &line);
+    }
+
+    /// The line of a listing; a server never hears how its client wants numbers.
+    fn listed(&self, entry: &EntryFacts<'_>) {
+        let style = ListStyle {
+            numbers: Numbers::new(Human::default()),
+            zone: &*self.zone,
+            atimes: self.options.atimes > 0,
+            crtimes: self.options.crtimes,
+        };
+        let mut line = Vec::new();
+        style.render(entry, &mut line);
         line.push(b'\n');
         self.say(Severity::Info, &line);
     }
@@ -116,7 +140,8 @@ impl EventSink for ServerVoice {
             Topic::Debug(word, level) => self.options.debug.at_least(word, level),
             Topic::NamesOrItems => info.at_least(Info::Name, 1) || self.itemizes,
             Topic::UnchangedNames => info.at_least(Info::Name, 2) && !self.itemizes,
-            Topic::Deletions => info.at_least(Info::Del, 1) || self.options.out_format.is_some(),
+            // As messages they travel always: the client knows whether it prints or logs them.
+            Topic::Deletions => !self.names_as_text || info.at_least(Info::Del, 1),
             Topic::Items => self.names_as_text && info.at_least(Info::Name, 1),
         }
     }
@@ -138,6 +163,7 @@ impl EventSink for ServerVoice {
             Event::Deleted { name, is_dir } => {
                 self.outgoing.push(Message::Deleted { name: to_wire(self.charset, name), is_dir });
             }
+            Event::Listed { entry } => self.listed(entry),
             _ => {}
         }
     }
@@ -156,7 +182,6 @@ impl std::fmt::Debug for ServerVoice {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::sync::Arc;
 
     use super::*;
     use rsync_proto::charset::Unconvertible;
@@ -199,6 +224,19 @@ mod tests {
         let options = TransferOptions::default();
         assert_eq!(said(32, &options, play), [Message::Deleted { name: b"old".to_vec(), is_dir: true }]);
         assert_eq!(said(28, &options, play), [text(MessageCode::Info, "deleting old/\n")]);
+    }
+
+    #[test]
+    fn deletions_travel_unless_they_are_text_that_nobody_asked_for() {
+        let wants = |protocol, options: &TransferOptions| {
+            let negotiated = Negotiated::new(protocol, CompatFlags::default());
+            ServerVoice::new(options, &negotiated, Outgoing::default()).wants(Topic::Deletions)
+        };
+        let mut options = TransferOptions::default();
+        assert!(wants(32, &options));
+        assert!(!wants(28, &options));
+        options.info.set(Info::Del, 1);
+        assert!(wants(28, &options));
     }
 
     #[test]

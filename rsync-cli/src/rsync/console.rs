@@ -39,7 +39,11 @@ pub(crate) struct Console {
     options: TransferOptions,
     role: Role,
     format: Option<LineFormat>,
+    /// None without a log file, and where the format of its item lines is empty.
     log_format: Option<LineFormat>,
+    /// Stands for a format that was not given.
+    plain_format: LineFormat,
+    logs: bool,
     numbers: Numbers,
     charset: Charset,
     zone: LocalZone,
@@ -91,6 +95,8 @@ impl Console {
                 options.info.level(Info::Name),
             ),
             log_format: (log.is_some() && !log_format.is_empty()).then(|| LineFormat::parse(log_format)),
+            plain_format: LineFormat::parse(b""),
+            logs: log.is_some(),
             numbers,
             charset: charset(options.eight_bit_output),
             zone: LocalZone::new(),
@@ -167,10 +173,13 @@ impl Console {
         let transfers = item.flags.contains(rsync_proto::phase::ItemFlags::TRANSFER);
         let mut state = self.lock();
         let mut line = Vec::new();
+        // What the client's own format leaves out is not logged either.
+        let (itemize, name_level) = (self.options.itemize, self.options.info.level(Info::Name));
+        let format = self.format.as_ref().unwrap_or(&self.plain_format);
+        let shown = format.shows_item(item, itemize, name_level);
         if let Some(format) = &self.format {
             let due = if transfers { format.transfer_stage() } else { Stage::Done };
-            let name_level = self.options.info.level(Info::Name);
-            if stage == due && format.shows_item(item, self.options.itemize, name_level) {
+            if stage == due && shown {
                 format.render_item(item, &self.context(), &mut line);
                 line.push(b'\n');
                 self.print_only(&mut state, &line);
@@ -180,13 +189,11 @@ impl Console {
                 self.print_only(&mut state, &line);
             }
         }
-        if let Some(format) = self.log_format.as_ref().filter(|_| stage == Stage::Done) {
-            let shown = format.shows_item(item, self.options.itemize, 0);
-            if shown && !(transfers && self.options.dry_run) {
-                line.clear();
-                format.render_item(item, &self.context(), &mut line);
-                self.log(&mut state, &line);
-            }
+        let logged = shown && stage == Stage::Done && !(transfers && self.options.dry_run);
+        if let Some(format) = self.log_format.as_ref().filter(|_| logged) {
+            line.clear();
+            format.render_item(item, &self.context(), &mut line);
+            self.log(&mut state, &line);
         }
     }
 
@@ -198,15 +205,14 @@ impl Console {
         let mut state = self.lock();
         let mut line = Vec::new();
         if self.prints_deletions() {
-            match &self.format {
-                Some(format) => format.render_deletion(name, is_dir, &self.context(), &mut line),
-                None => LineFormat::parse(b"").render_deletion(name, is_dir, &self.context(), &mut line),
-            }
+            let format = self.format.as_ref().unwrap_or(&self.plain_format);
+            format.render_deletion(name, is_dir, &self.context(), &mut line);
             line.push(b'\n');
             self.print_only(&mut state, &line);
         }
-        if let Some(format) = self.log_format.as_ref().filter(|_| !self.options.dry_run) {
+        if self.logs && !self.options.dry_run {
             line.clear();
+            let format = self.log_format.as_ref().unwrap_or(&self.plain_format);
             format.render_deletion(name, is_dir, &self.context(), &mut line);
             self.log(&mut state, &line);
         }
@@ -310,7 +316,7 @@ impl EventSink for Console {
             Topic::Debug(word, level) => self.options.debug.at_least(word, level),
             Topic::NamesOrItems => info.at_least(Info::Name, 1) || itemizes,
             Topic::UnchangedNames => info.at_least(Info::Name, 2) && !itemizes,
-            Topic::Deletions => self.prints_deletions() || self.log_format.is_some(),
+            Topic::Deletions => self.prints_deletions() || self.logs,
             Topic::Items => self.format.is_some() || self.log_format.is_some(),
             Topic::Progress => info.at_least(Info::Progress, 1) || self.options.progress_bar,
         }

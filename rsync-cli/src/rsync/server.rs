@@ -25,6 +25,7 @@ use rsync_proto::session::{
 };
 use rsync_proto::text::{EventSink, Role};
 
+use crate::zone::LocalZone;
 use crate::{reject, variable};
 
 /// Why a server ends before or during its session.
@@ -147,7 +148,9 @@ fn session(mut connection: Connection, request: Request, secluded: bool) -> Resu
     });
     let negotiated = set_up(&mut connection, &options)?;
     let outgoing = Outgoing::default();
-    let voice = ServerVoice::new(&options, &negotiated, outgoing.clone()).in_charset(charset);
+    let voice = ServerVoice::new(&options, &negotiated, outgoing.clone())
+        .in_charset(charset)
+        .in_zone(Arc::new(LocalZone::new()));
     let to_client = options.stderr == StderrMode::Client || !negotiated.has_item_flags();
     let voice = if to_client { voice } else { voice.with_errors_to(Box::new(io::stderr())) };
     let events: Arc<dyn EventSink> = Arc::new(voice);

@@ -1,6 +1,6 @@
 //! Lines of `--list-only` (spec 07 §19).
 
-use super::event::EntryFacts;
+use super::event::{EntryFacts, EntryKind};
 use super::number::{Human, Numbers, Zone, date_time};
 
 /// How a listing looks.
@@ -35,7 +35,8 @@ impl ListStyle<'_> {
         let mtime = date_time(entry.mtime, self.zone, ' ');
         out.extend_from_slice(format!(" {size:>width$} {mtime}").as_bytes());
         if self.atimes {
-            self.render_time(entry.atime, out);
+            // Directories never have one, whatever the list says.
+            self.render_time(entry.atime.filter(|_| entry.kind() != EntryKind::Dir), out);
         }
         if self.crtimes {
             self.render_time(entry.crtime, out);
@@ -164,7 +165,7 @@ mod tests {
             line(Human::Grouped, true, &file),
             "-rwxr-xr-x              1 2001/09/09 01:46:40 1970/01/01 00:00:00 a"
         );
-        let dir = entry(0o040_755, 4096, b".");
+        let dir = EntryFacts { atime: Some(0), ..entry(0o040_755, 4096, b".") };
         assert_eq!(
             line(Human::Grouped, true, &dir),
             "drwxr-xr-x          4,096 2001/09/09 01:46:40                     ."

@@ -1,0 +1,70 @@
+//! What a transfer prints and logs, line by line, beside the C rsync (spec 07 §15 to §21).
+
+use rsync_e2e::Tree;
+use rsync_e2e::mixed::Mixed;
+use rsync_e2e::ways::{EVERY_WAY, Way};
+
+/// A bit of everything, with times that show.
+fn source() -> Tree {
+    Tree::new()
+        .file("content", "changed a lot")
+        .file("mode", "same")
+        .file("new", "new")
+        .file("same", "same")
+        .file("sub/file", "same size")
+        .symlink("link", "target")
+}
+
+/// An older state of it.
+fn destination() -> Tree {
+    Tree::new()
+        .file("content", "old")
+        .file("mode", "same")
+        .mode("mode", 0o600)
+        .file("same", "same")
+        .file("gone", "gone")
+        .file("olddir/file", "gone")
+        .file("sub/file", "SAME SIZE")
+        .mode("sub", 0o700)
+        .symlink("link", "elsewhere")
+}
+
+#[track_caller]
+fn like_c(options: &[&str], ways: &[Way]) {
+    for options in options {
+        Mixed::new(&source(), &destination(), options).assert_like_c(ways);
+    }
+}
+
+#[test]
+fn a_list_is_the_receiving_sides_wherever_that_is() {
+    like_c(
+        &[
+            "--list-only -r",
+            "--list-only -rl --no-h",
+            "--list-only -ahh",
+            "--list-only -r -i --delete --log-file=W/log",
+            "--list-only -rv --protocol=28",
+        ],
+        &[Way::Push, Way::Pull],
+    );
+}
+
+#[test]
+fn a_log_file_has_the_items_that_the_own_format_shows_and_every_deletion() {
+    like_c(
+        &[
+            "-a --delete",
+            "-ai --delete",
+            "-aiin",
+            "-ai --out-format=%n --delete",
+            "-a --delete --log-file-format=%o_%n",
+            "-a --delete --log-file-format=",
+            "-ai --delete --protocol=29",
+        ]
+        .map(|options| format!("{options} --log-file=W/log"))
+        .each_ref()
+        .map(String::as_str),
+        &EVERY_WAY,
+    );
+}
