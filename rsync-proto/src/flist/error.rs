@@ -216,7 +216,9 @@ impl FileListError {
             Self::NameTooLong { .. } | Self::InvalidMode { .. } | Self::InvalidDirectory { .. } => {
                 return true;
             }
-            Self::Xattr(XattrError::SizeOutOfRange { .. }) => return true,
+            Self::Xattr(
+                XattrError::SizeOutOfRange { .. } | XattrError::ValueTooLong | XattrError::ListTooLong,
+            ) => return true,
             Self::Wire(error) | Self::Xattr(XattrError::Wire(error)) | Self::Acl(AclError::Wire(error)) => {
                 error
             }
