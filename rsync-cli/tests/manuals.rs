@@ -54,6 +54,21 @@ fn the_man_page_is_read_without_a_warning_and_names_every_option() {
 }
 
 #[test]
+fn the_pages_of_the_daemon_are_read_without_a_complaint() {
+    let place = written();
+    for (page, words) in [
+        ("rsyncd.8", ["--check-config", "--no-detach", "/etc/rsyncd.conf"]),
+        ("rsyncd.conf.5", ["hosts allow", "metrics address", "max connections"]),
+    ] {
+        let (text, complaints) = run(place.path(), &["man", "-l", "--warnings", page]);
+        assert_eq!(complaints, "", "{page}");
+        for word in words {
+            assert!(text.contains(word), "{page}: {word}");
+        }
+    }
+}
+
+#[test]
 fn bash_completes() {
     let place = written();
     let complete = |line: &str, word: &str, before: &str, index: usize| {

@@ -177,6 +177,31 @@ fn a_client_at_standard_input_is_served_alone() {
 }
 
 #[test]
+fn a_start_in_the_background_waits_until_the_daemon_serves_or_cannot() {
+    let work = Work::new();
+    let pid_file = work.join("pid");
+    let (_served, config) = served(&format!("pid file = {}", pid_file.display()));
+    let start = |config: &PathBuf, port: u16| {
+        let mut command = Command::new(&Side::Ours.daemon()[0]);
+        command.arg(format!("--config={}", config.display()));
+        command.args(["--address=127.0.0.1".to_owned(), format!("--port={port}")]).output().unwrap()
+    };
+    let port = free_port();
+    let output = start(&config, port);
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    let pid = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    assert!(list(port, "m/").status.success(), "the one that started it has ended");
+
+    let (_other, config) = served("");
+    let output = start(&config, port);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(10), "{errors}");
+    assert!(errors.contains(&format!("unable to bind any inbound sockets on port {port}")), "{errors}");
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    wait_until("the end of the daemon", || !pid_file.exists());
+}
+
+#[test]
 fn a_check_tells_every_problem_and_what_is_in_effect() {
     let (work, config) = served("nonsense = 1\nlog style = xml");
     let check = |config: &PathBuf| {

@@ -1,9 +1,11 @@
 //! The `rsyncd` command: serves modules, read-only.
 
-use std::io::Write as _;
+mod arguments;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -12,52 +14,13 @@ use clap::Parser;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use listenfd::ListenFd;
-use rsync_daemon::{
-    Config, Daemon, DaemonError, Entrance, LogTarget, Protections, rsyncd_conf_manual, run_worker,
-};
+use rsync_daemon::{Config, Daemon, DaemonError, Entrance, LogTarget, Protections, run_worker};
 use rsync_proto::text::Zone;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Serves modules to rsync clients, read-only.
-#[derive(Parser)]
-#[command(name = "rsyncd", version)]
-struct Arguments {
-    /// Configuration file, read anew for each connection.
-    #[arg(long, value_name = "FILE", default_value = "/etc/rsyncd.conf")]
-    config: PathBuf,
-    /// Assign a global parameter, as at the end of the first global section.
-    #[arg(long, short = 'M', value_name = "NAME=VALUE")]
-    dparam: Vec<String>,
-    /// Address to listen on; may be given several times.
-    #[arg(long, value_name = "ADDRESS")]
-    address: Vec<String>,
-    /// Port to listen on.
-    #[arg(long, value_name = "PORT")]
-    port: Option<u16>,
-    /// Log here; otherwise `log file` of the configuration, or the system log.
-    #[arg(long, value_name = "FILE")]
-    log_file: Option<PathBuf>,
-    /// Stay in the foreground, and log to standard error unless a log file is named.
-    #[arg(long)]
-    no_detach: bool,
-    /// Tell everything that is wrong with the configuration, and the values in effect; serve nobody.
-    #[arg(long)]
-    check_config: bool,
-    /// Write a manual page.
-    #[arg(long, hide = true, value_name = "PAGE")]
-    print_manual: Option<Manual>,
-    /// This is the process in the background.
-    #[arg(long, hide = true)]
-    detached: bool,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Manual {
-    #[value(name = "rsyncd.conf")]
-    Configuration,
-}
+use arguments::Arguments;
 
 /// This program, even if its file was replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -88,9 +51,6 @@ fn main() -> ExitCode {
     if let Some(text) = arguments.dparam.iter().find(|text| !text.contains('=')) {
         eprintln!("--dparam value is missing an '=': {text}");
         return ExitCode::from(1);
-    }
-    if let Some(Manual::Configuration) = arguments.print_manual {
-        return print(&rsyncd_conf_manual());
     }
     if arguments.check_config {
         return check(&arguments);
@@ -148,20 +108,11 @@ fn check(arguments: &Arguments) -> ExitCode {
     if report.has_errors() { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
-/// Starts the same command in the background.
+/// Starts the same command in the background, and waits until it serves or has said why it cannot.
 #[expect(clippy::print_stderr, reason = "this is a command")]
 fn detach() -> ExitCode {
-    let started = std::env::current_exe().and_then(|program| {
-        Command::new(program)
-            .args(std::env::args_os().skip(1))
-            .arg("--detached")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-    });
-    match started {
-        Ok(_) => ExitCode::SUCCESS,
+    match started_in_background() {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("rsyncd cannot detach: {error}");
             ExitCode::from(14)
@@ -169,8 +120,37 @@ fn detach() -> ExitCode {
     }
 }
 
+fn started_in_background() -> std::io::Result<ExitCode> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .arg("--detached")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut word = Vec::new();
+    if let Some(mut output) = child.stdout.take() {
+        output.read_to_end(&mut word)?;
+    }
+    if word == SERVES {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let code = child.wait()?.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// What the process in the background says to the one that started it.
+const SERVES: &[u8] = b"serves\n";
+
+/// Lets the process that started us end, and lets go of its terminal.
+fn release_terminal() -> std::io::Result<()> {
+    let nothing = File::options().write(true).open("/dev/null")?;
+    std::io::stdout().write_all(SERVES)?;
+    rustix::stdio::dup2_stdout(&nothing)?;
+    Ok(rustix::stdio::dup2_stderr(&nothing)?)
+}
+
 fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
-    let is_foreground = arguments.no_detach;
+    let (is_foreground, is_detached) = (arguments.no_detach, arguments.detached);
     let mut builder = Daemon::from_file(arguments.config)
         .overrides(arguments.dparam.into_iter().map(BString::from))
         .zone(local_zone())
@@ -196,7 +176,13 @@ fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
     runtime.block_on(async {
         match client {
             Some(client) => serve_one(builder.without_listeners().bind()?, client).await,
-            None => serve_all(builder.bind()?).await,
+            None => {
+                let daemon = builder.bind()?;
+                if is_detached {
+                    release_terminal()?;
+                }
+                serve_all(daemon).await
+            }
         }
     })
 }
