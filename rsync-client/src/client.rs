@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bstr::{BString, ByteSlice};
 use rsync_engine::{LinkControl, SocketOption};
-use rsync_proto::options::{Operand, Remote, RemoteKind, TransferOptions};
+use rsync_proto::options::{Debug, Operand, Remote, RemoteKind, TransferOptions};
 use rsync_proto::session::ConnectProxy;
 use rsync_proto::text::{Event, EventSink, Severity, Topic};
 
@@ -157,6 +157,10 @@ impl Client {
     }
 
     fn spawn(&self, command: &ShellCommand, variables: &[(&str, &str)]) -> Result<Transport, ClientError> {
+        if self.events.wants(Topic::Debug(Debug::Cmd, 1)) {
+            let text = [b"opening connection using: ", &command.shown()[..], b"\n"].concat();
+            self.events.emit(Event::PeerText { severity: Severity::Client, text: &text });
+        }
         let blocking = self.options.blocking_io.unwrap_or_else(|| default_blocking_io(self.shell()));
         command.spawn(variables, blocking)
     }

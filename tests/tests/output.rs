@@ -68,3 +68,8 @@ fn a_log_file_has_the_items_that_the_own_format_shows_and_every_deletion() {
         &EVERY_WAY,
     );
 }
+
+#[test]
+fn the_remote_command_and_what_matched_are_told() {
+    like_c(&["-ai --debug=cmd,deltasum", "-rtI --debug=cmd,deltasum --protocol=29"], &[Way::Push, Way::Pull]);
+}

@@ -100,6 +100,18 @@ impl ShellCommand {
         self.words.extend(words);
     }
 
+    /// The words as people are shown them, and how many there are (spec 01 §1.3).
+    pub(crate) fn shown(&self) -> Vec<u8> {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"+,-./=?@_".contains(byte);
+        let mut text = Vec::new();
+        for word in &self.words {
+            let quote: &[u8] = if word.iter().all(is_plain) { b"" } else { b"\"" };
+            text.extend_from_slice(&[quote, word, quote, b" "].concat());
+        }
+        text.extend_from_slice(format!(" ({} args)", self.words.len()).as_bytes());
+        text
+    }
+
     /// Starts the process with `variables` added to its environment.
     ///
     /// Its standard output does not block unless `blocking_io`.
@@ -201,6 +213,15 @@ mod tests {
         );
         assert_eq!(words(b"x 'y"), Err("Missing trailing-' in remote-shell command.".into()));
         assert_eq!(words(b"x \"y"), Err("Missing trailing-\" in remote-shell command.".into()));
+    }
+
+    #[test]
+    fn words_that_are_not_plain_are_shown_in_quotes() {
+        let mut command =
+            ShellCommand::new(b"ssh", None, AddressFamily::Any, b"h", b"sudo rsync", false).expect("valid");
+        command.args(["--server", "-M+,-./=?@_", "a:b", ""].map(BString::from));
+        let expected = "ssh h \"sudo rsync\" --server -M+,-./=?@_ \"a:b\"   (7 args)";
+        assert_eq!(command.shown().as_bstr(), expected);
     }
 
     #[test]

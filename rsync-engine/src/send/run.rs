@@ -111,8 +111,6 @@ impl<'a, L: Lists> Sender<'a, L> {
             }
         }
         self.flush()?;
-        let MatchStats { matches, hash_hits, false_alarms, literal_data, .. } = self.matches;
-        self.say(Message::MatchTotals { matches, hash_hits, false_alarms, data: literal_data });
         Ok(self.ended(false))
     }
 
@@ -259,6 +257,9 @@ impl<'a, L: Lists> Sender<'a, L> {
 
     /// The final DONE, and the statistics where the client needs them.
     fn finish(&mut self, received: u64) -> Result<(), EngineError> {
+        let MatchStats { matches, hash_hits, false_alarms, literal_data, .. } = self.matches;
+        self.say(Message::MatchTotals { matches, hash_hits, false_alarms, data: literal_data });
+        self.send_messages()?;
         let negotiated = &self.session.negotiated;
         let flags = self.session.errors.io_error();
         if negotiated.is_modern() && flags != self.reported {
