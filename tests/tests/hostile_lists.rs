@@ -1,9 +1,11 @@
 //! Malformed file lists (spec 03 §8.7 and §10), given to our server and to our client.
 
+use std::process::Command;
+
 use rsync_e2e::fed::{Afterwards, Ground, client_version, feed, run_fed};
 use rsync_e2e::hostile::{data_frame, hex};
 use rsync_e2e::script::{Step, play};
-use rsync_e2e::{Compare, Tree};
+use rsync_e2e::{Compare, Side, Tree};
 
 const CAPABILITIES: &str = "-re.LsfxCIu";
 const INCREMENTAL: &str = "-re.iLsfxCIu";
@@ -155,6 +157,32 @@ fn a_second_list_for_a_directory() {
 #[test]
 fn a_list_after_the_last() {
     rejected_piece(&format!("{ROOT} {DIR_A} 00 ff01 ff63 00"), "", 2);
+}
+
+/// Of two directories of one name the second does not count, and its number names nothing.
+#[test]
+fn a_list_for_a_directory_that_was_dropped_as_a_duplicate() {
+    let text = "rsync: refusing flist for cleared dir_ndx 2";
+    rejected_piece(&format!("{ROOT} {DIR_A} {DIR_A} 00 ff66 00"), text, 2);
+}
+
+/// The C rsync frees its only list at a DONE and refuses the next one. Here the DONE itself is refused:
+/// while lists are to come, no phase ends. The code is the same.
+#[test]
+fn a_list_after_the_only_one_was_freed() {
+    let list = data_frame(&hex(&format!("{ROOT} {DIR_A} 00")));
+    let late = data_frame(&hex("00 ff65 00"));
+    for (side, text) in [
+        (Side::C, "rsync: refusing sub-flist after final flist was freed"),
+        (Side::Ours, "the sender ends a phase that goes on here [receiver]"),
+    ] {
+        let ground = Ground::new(Tree::new().file("kept", "kept"));
+        let mut command = Command::new(side.rsync());
+        command.args(ground.receiver(&[INCREMENTAL]).get_args()).current_dir(ground.work().path());
+        let input = [client_version(31), list.clone(), late.clone()].concat();
+        feed(&mut command, [input], Afterwards::Closes).expect_code(2).expect_text(text).expect_modest();
+        ground.expect_untouched();
+    }
 }
 
 #[test]
