@@ -212,6 +212,23 @@ impl EngineError {
         }
     }
 
+    /// Whose failure it is on a receiving side, which is one process of the C rsync until its first list
+    /// has come and two when it is `listed`.
+    #[must_use]
+    pub fn receiving_role(&self, listed: bool) -> Role {
+        match self {
+            Self::Rejected { role, .. } => *role,
+            Self::Refused | Self::BadOptionDir | Self::Destination { .. } | Self::FileIo { .. } => {
+                self.local_role()
+            }
+            Self::UnexpectedEnd { .. } | Self::Link { .. } | Self::Timeout { .. } if listed => {
+                Role::Generator
+            }
+            _ if listed => Role::Receiver,
+            _ => Role::EarlyReceiver,
+        }
+    }
+
     /// Says who read what is wrong, where the C rsync's text ends with that.
     pub(crate) fn rejected_by(self, role: Role, incremental: bool) -> Self {
         let incremental = incremental && matches!(self, Self::Frame(_));

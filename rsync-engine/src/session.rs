@@ -54,6 +54,8 @@ pub struct Session {
     pub recorder: Option<Recorder>,
     /// The module that a daemon receives into; `None` for everybody else.
     pub module: Option<Arc<ServedModule>>,
+    /// The first list has come.
+    listed: Arc<AtomicBool>,
 }
 
 /// A daemon's module, as its receiving side sees it: nothing outside of `root` can be reached, and what
@@ -139,6 +141,7 @@ impl Session {
             counters: Arc::default(),
             recorder: None,
             module: None,
+            listed: Arc::default(),
         }
     }
 
@@ -157,6 +160,22 @@ impl Session {
             counters: Arc::clone(&self.counters),
             recorder: self.recorder.clone(),
             module: self.module.clone(),
+            listed: Arc::clone(&self.listed),
+        }
+    }
+
+    /// Says that the receiving side has its first list.
+    pub(crate) fn note_first_list(&self) {
+        self.listed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whose failure `error` is, as the last line of a server names it.
+    #[must_use]
+    pub fn server_role(&self, error: &EngineError) -> Role {
+        if self.options.sender {
+            Role::Sender
+        } else {
+            error.receiving_role(self.listed.load(Ordering::Relaxed))
         }
     }
 

@@ -75,11 +75,19 @@ impl ServerError {
 
 /// Serves a session whose words all came on the command line.
 pub(crate) fn serve(request: Request) -> ExitCode {
-    finish(streams().and_then(|connection| session(connection, request, false)))
+    let mut role = role_of(&request.options);
+    let served = streams().and_then(|connection| session(connection, request, false, &mut role));
+    finish(served, role)
+}
+
+/// Who speaks before the first list has come.
+fn role_of(options: &TransferOptions) -> Role {
+    if options.sender { Role::Sender } else { Role::EarlyReceiver }
 }
 
 /// Serves a session whose second list of words comes first on standard input.
 pub(crate) fn serve_secluded(pending: Pending) -> ExitCode {
+    let mut role = role_of(pending.options());
     let served = || {
         let mut connection = streams()?;
         let charset = charset(pending.options())?;
@@ -88,12 +96,14 @@ pub(crate) fn serve_secluded(pending: Pending) -> ExitCode {
         while let Some(word) = connection.decode(|input| reader.next(input))? {
             words.push(charset.map_or_else(|| word.clone(), |charset| charset.text_from_wire(&word).into()));
         }
-        session(connection, pending.resume(&words)?, true)
+        session(connection, pending.resume(&words)?, true, &mut role)
     };
-    finish(served())
+    let result = served();
+    finish(result, role)
 }
 
-fn finish(result: Result<ExitCode, ServerError>) -> ExitCode {
+/// Says with the voice of `role` what went wrong.
+fn finish(result: Result<ExitCode, ServerError>, role: Role) -> ExitCode {
     match result {
         // Of a session that came to its end the client alone says how it went.
         Ok(code) => code,
@@ -107,13 +117,16 @@ fn finish(result: Result<ExitCode, ServerError>) -> ExitCode {
                     | EngineError::Refused
                     | EngineError::BadOptionDir,
                 ) => None,
-                ServerError::Engine(error) => Some(error.render(Role::Server)),
+                ServerError::Engine(error) => Some(error.render(role)),
                 error => Some(error.to_string()),
             };
             if let Some(text) = text {
                 crate::say_error(&text);
             }
-            crate::say_exit(code, Role::Server);
+            // A peer that announced its exit has said why.
+            if !matches!(&error, ServerError::Engine(EngineError::PeerExit(_))) {
+                crate::say_exit(code, role);
+            }
             code
         }
     }
@@ -127,16 +140,22 @@ fn streams() -> Result<Connection, ServerError> {
     Ok(Connection::new(link))
 }
 
-/// Serves what `request` asks for. No shell has expanded the paths of one that is `secluded`.
-fn session(mut connection: Connection, request: Request, secluded: bool) -> Result<ExitCode, ServerError> {
+/// Serves what `request` asks for. No shell has expanded the paths of one that is `secluded`; of a failed
+/// transfer, `role` becomes who failed.
+fn session(
+    mut connection: Connection,
+    request: Request,
+    secluded: bool,
+    role: &mut Role,
+) -> Result<ExitCode, ServerError> {
     let Request { options, operands, .. } = request;
-    let role = if options.sender { Role::Sender } else { Role::EarlyReceiver };
+    *role = role_of(&options);
     let charset = charset(&options)?;
     let Some((dir, paths)) = operands.split_first() else {
         return Err(ServerError::NoArguments { role: if options.sender { "sender" } else { "recv" } });
     };
     if !(options.sender && options.relative) {
-        change_dir(dir, role)?;
+        change_dir(dir, *role)?;
     }
     let control = connection.control().clone();
     if options.timeout > 0 {
@@ -171,8 +190,8 @@ fn session(mut connection: Connection, request: Request, secluded: bool) -> Resu
     session.outgoing = outgoing;
     session.charset = charset;
     let session = Arc::new(session);
-    if session.options.sender {
-        serve_files(connection, &session, tree, &mut files, &paths, names)?;
+    let served = if session.options.sender {
+        serve_files(connection, &session, tree, &mut files, &paths, names)
     } else {
         let setup = ReceiveSetup {
             filters: own_filters(&session),
@@ -182,9 +201,12 @@ fn session(mut connection: Connection, request: Request, secluded: bool) -> Resu
             names,
             announced_timeout: None,
         };
-        receive(connection, &session, setup)?;
+        receive(connection, &session, setup).map(drop).map_err(ServerError::from)
+    };
+    if let Err(ServerError::Engine(error)) = &served {
+        *role = session.server_role(error);
     }
-    Ok(session.exit_code())
+    served.map(|()| session.exit_code())
 }
 
 /// The charset of names on this side, if the client converts them.

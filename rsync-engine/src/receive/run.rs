@@ -133,6 +133,7 @@ impl<'a> Receiver<'a> {
     /// Reads the first list; answers whether the session ends with it.
     pub(crate) fn begin(&mut self) -> Result<bool, EngineError> {
         let first = self.read_list(None)?;
+        self.session.note_first_list();
         let empty = first.is_empty();
         self.shared.notify(Notice::List(first));
         if self.files.is_complete() {
