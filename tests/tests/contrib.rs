@@ -15,8 +15,7 @@ fn sample(name: &str) -> PathBuf {
 
 /// Runs a program; what it printed, and whether it was content.
 fn run(program: &str, words: &[&Path]) -> (bool, String) {
-    let output =
-        Command::new(program).args(words).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let output = Command::new(program).args(words).output().expect(program);
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }

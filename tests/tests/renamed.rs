@@ -31,7 +31,7 @@ fn literal(copied: &Copied) -> u64 {
     let count = copied.stdout.iter().find_map(|line| {
         line.strip_prefix("Literal data: ")?.strip_suffix(" bytes")?.replace(',', "").parse().ok()
     });
-    count.unwrap_or_else(|| panic!("{copied:?}"))
+    count.expect("a line of the statistics")
 }
 
 #[track_caller]
