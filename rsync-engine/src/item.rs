@@ -6,6 +6,10 @@ use rsync_proto::text::{Direction, EntryFacts, Event, Item, Stage, Topic};
 
 use crate::Session;
 
+/// The first progress of a file that is sent or copied says no more bytes than this, which the C rsync
+/// reads at once (spec 07 §17.1).
+pub(crate) const FIRST_PROGRESS: u64 = 32 << 10;
+
 /// What an item line shows besides the entry.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Moved<'a> {

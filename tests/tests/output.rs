@@ -73,3 +73,16 @@ fn a_log_file_has_the_items_that_the_own_format_shows_and_every_deletion() {
 fn the_remote_command_and_what_matched_are_told() {
     like_c(&["-ai --debug=cmd,deltasum", "-rtI --debug=cmd,deltasum --protocol=29"], &[Way::Push, Way::Pull]);
 }
+
+#[test]
+fn progress_of_a_file_begins_with_its_first_piece() {
+    let source = Tree::new()
+        .file("empty", "")
+        .file("small", "abc")
+        .random("large", 300_000, 1)
+        .random("grown", 100_000, 2);
+    let destination = Tree::new().random("grown", 90_000, 2);
+    for options in ["-a --info=progress", "-a --info=progress --no-h --append"] {
+        Mixed::new(&source, &destination, options).assert_like_c(&EVERY_WAY);
+    }
+}

@@ -14,6 +14,7 @@ use rustix::fs::{copy_file_range, ioctl_ficlone};
 use rustix::io::Errno;
 
 use super::pieces;
+use crate::item::FIRST_PROGRESS;
 use crate::rate::RateLimit;
 use crate::receive::file::{Assembly, Content, Output, Received};
 use crate::send::failed;
@@ -79,7 +80,8 @@ pub(super) struct Source<'s> {
 /// How far a copy came.
 struct Copied {
     offset: u64,
-    said: u64,
+    /// The last progress; none was said yet.
+    said: Option<u64>,
     read_error: Option<io::Error>,
     write_error: Option<io::Error>,
 }
@@ -87,7 +89,7 @@ struct Copied {
 impl Content for Source<'_> {
     fn assemble(&mut self, assembly: Assembly<'_>) -> Result<Received, EngineError> {
         let start = assembly.request.append_at.unwrap_or(0).min(self.size);
-        let mut copied = Copied { offset: start, said: start, read_error: None, write_error: None };
+        let mut copied = Copied { offset: start, said: None, read_error: None, write_error: None };
         let is_fresh = assembly.new_file && start == 0;
         let extends_another = assembly.basis.is_some_and(|basis| self.begins_differently(basis, start));
         if let Some(output) = assembly.output {
@@ -101,7 +103,9 @@ impl Content for Source<'_> {
         if let Some(error) = &copied.read_error {
             failed(self.session, Failure::ReadSource(self.place), error);
         }
-        self.tell(Moment::Running, self.size);
+        if copied.said.is_none() && start < self.size {
+            self.tell(Moment::Running, self.size.min(start + FIRST_PROGRESS));
+        }
         self.tell(Moment::FileDone, self.size);
         Ok(Received {
             length: copied.offset,
@@ -236,11 +240,15 @@ impl Source<'_> {
         copied: &mut Copied,
     ) -> Result<(), EngineError> {
         if self.copier.rate.is_none() && pieces::is_worth_it(self.size) {
-            let mut tell = |offset| self.tell(Moment::Running, offset);
+            let mut is_first = true;
+            let mut tell = |offset: u64| {
+                let most = if std::mem::take(&mut is_first) { FIRST_PROGRESS } else { offset };
+                self.tell(Moment::Running, offset.min(most));
+            };
             let in_kernel = self.reflink() != Reflink::Never;
             copied.offset =
                 pieces::copy((source, target), (self.size, in_kernel), &self.session.control, &mut tell);
-            copied.said = copied.offset;
+            copied.said = (copied.offset > 0).then_some(copied.offset);
         }
         self.check()
     }
@@ -308,10 +316,15 @@ impl Source<'_> {
     fn advance(&mut self, copied: &mut Copied, count: usize) {
         copied.offset += count as u64;
         self.copier.obey_rate(count);
-        if copied.offset - copied.said >= SAY_EVERY {
-            copied.said = copied.offset;
-            self.tell(Moment::Running, copied.offset);
+        match copied.said {
+            None => {
+                let before = copied.offset - count as u64;
+                self.tell(Moment::Running, copied.offset.min(before + FIRST_PROGRESS));
+            }
+            Some(said) if copied.offset - said >= SAY_EVERY => self.tell(Moment::Running, copied.offset),
+            Some(_) => return,
         }
+        copied.said = Some(copied.offset);
     }
 
     fn tell(&self, moment: Moment, offset: u64) {

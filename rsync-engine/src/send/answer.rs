@@ -20,7 +20,7 @@ use super::file::{FileSink, Window};
 use super::lists::Lists;
 use super::queue::Item;
 use super::run::{Sender, count_of};
-use crate::item::{self, Moved};
+use crate::item::{self, FIRST_PROGRESS, Moved};
 use crate::tree::ReadAt;
 use crate::{EngineError, Session};
 
@@ -199,10 +199,13 @@ impl<L: Lists> Sender<'_, L> {
         if appends && (session.options.append == Append::Verify || !negotiated.is_modern()) {
             hash(&mut window, prefix, &mut digest)?;
         }
-        let last_said = Cell::new(0);
+        let last_said = Cell::new(None);
         let tell = |offset: u64| {
-            if offset - last_said.get() >= HASH_SIZE {
-                last_said.set(offset);
+            let said = last_said.get();
+            if said.is_none_or(|said| offset.saturating_sub(said) >= HASH_SIZE) {
+                last_said.set(Some(offset));
+                let first = offset.min(prefix + FIRST_PROGRESS);
+                let offset = if said.is_none() { first } else { offset };
                 session.events.emit(Event::Progress(Progress { name, offset, size, ..progress }));
             }
         };
