@@ -267,7 +267,10 @@ impl EngineError {
             Self::Link { context, source } => {
                 format!("rsync: [{}] {context}: {}", role.name(), reason(source))
             }
-            Self::FileList(FileListError::MaxAlloc { .. }) => format!("[{}] {self}", role.name()),
+            Self::FileList(FileListError::MaxAlloc { .. })
+            | Self::Xattr(XattrError::UnknownNumber { .. } | XattrError::NotAbbreviated { .. }) => {
+                format!("[{}] {self}", role.name())
+            }
             _ if self.names_its_reader() => format!("{self} [{}]", role.name()),
             _ => self.to_string(),
         }

@@ -1,4 +1,4 @@
-//! ACLs and extended attributes in file lists that cannot be (spec 04 §2.4 and §3.2, SEC-180 to SEC-182):
+//! ACLs and extended attributes that cannot be, in lists and requests (spec 04 §2.4, §3.2, §3.3; SEC-180 to 182):
 //! our server and our client reject them as a server of the C rsync does.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
@@ -119,5 +119,42 @@ fn attribute_lists_that_end_early_or_in_the_middle_of_a_number() {
     rejected('X', "f8 0000000000", "Overflow in read_varint()", 12);
     for list in ["", "00", "00 01 07", "00 01 07 01 7573", "00 01 07 28 757365722e6100 01"] {
         rejected('X', list, "connection unexpectedly closed", 12);
+    }
+}
+
+/// Requests for values (spec 04 §3.3): of numbers that are not there, of values that were not withheld, and
+/// of one value twice, by another file even.
+#[test]
+fn requests_for_attribute_values_that_cannot_be_answered() {
+    let sums = "00".repeat(16);
+    for (request, text, code) in [
+        ("02 00a1 09 00", "[sender] could not find xattr #9 for f1", 2),
+        ("02 00a1 f0feffffff 00", "[sender] could not find xattr #-2 for f1", 2),
+        ("02 00a1 01 f0ffffffff 01 00", "[sender] could not find xattr #0 for f1", 2),
+        ("02 00a1 02 00", "[sender] internal abbrev error on f1 (user.small, len=2)!", 2),
+        (
+            &format!("02 00a1 01 00 {sums} 01 00a1 01 00"),
+            "[sender] internal abbrev error on f2 (user.big, len=40)!",
+            2,
+        ),
+        ("01 0001 01 00", "[sender] could not find xattr #1 for .", 2),
+        ("02 00a1 f8 0000000000", "Overflow in read_varint()", 12),
+        ("02 00a1 01", "connection unexpectedly closed", 12),
+    ] {
+        // What belongs to a request for content follows, unless the stream ends.
+        let request = if code == 2 { format!("{request} {sums}") } else { request.to_owned() };
+        let ground = Ground::new(Tree::new());
+        let tree = ["f1", "f2"].into_iter().fold(Tree::new(), |tree, name| {
+            tree.file(name, name).xattr(name, "user.big", vec![b'x'; 40]).xattr(name, "user.small", "hi")
+        });
+        tree.write(&ground.join("source"));
+        let input = [after_version(31, "00000000"), data_frame(&hex(&request))].concat();
+        let mut ours = ground.sender(&["-Xre.LsfxCIu"]);
+        let mut theirs = Command::new(Side::C.rsync());
+        theirs.args(ours.get_args()).current_dir(ground.work().path());
+        feed(&mut theirs, [input.clone()], Afterwards::Closes).expect_code(code).expect_text(text);
+        let fed = feed(&mut ours, [input], Afterwards::Closes);
+        fed.expect_code(code).expect_text(text).expect_modest();
+        ground.expect_untouched();
     }
 }
