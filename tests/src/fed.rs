@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -262,4 +263,22 @@ pub fn after_version(protocol: u8, payload: &str) -> Vec<u8> {
         _ => bytes.extend(data_frame(&payload)),
     }
     bytes
+}
+
+/// Calls `play_one` with 0 to `count`, exclusive, on several threads, for most of their time is waiting.
+pub fn each_variant(count: usize, play_one: impl Fn(usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    play_one(number);
+                }
+            });
+        }
+    });
 }

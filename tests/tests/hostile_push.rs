@@ -4,13 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use bstr::ByteSlice;
 use rsync_e2e::daemon::Module;
-use rsync_e2e::fed::{Afterwards, Fed, Ground, client_version, feed, run_fed};
+use rsync_e2e::fed::{Afterwards, Fed, Ground, client_version, each_variant, feed, run_fed};
 use rsync_e2e::hostile::{data_frame, hex};
 use rsync_e2e::script::{Step, play, tap};
 use rsync_e2e::{Compare, Daemon, Side, Tree, run};
@@ -161,24 +160,6 @@ fn cut(pieces: &[Vec<u8>], mut len: usize) -> Vec<Vec<u8>> {
         piece[..taken].to_vec()
     });
     cut.filter(|piece| !piece.is_empty()).collect()
-}
-
-/// Carries out `count` replays on several threads, for most of their time is waiting.
-fn each_variant(count: usize, play_one: impl Fn(usize) + Sync) {
-    let next = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        return;
-                    }
-                    play_one(number);
-                }
-            });
-        }
-    });
 }
 
 /// What the destination holds before; `f2` is a basis.

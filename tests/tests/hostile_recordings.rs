@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
-use rsync_e2e::fed::{Afterwards, Fed, Ground, client_version, feed, run_fed};
+use rsync_e2e::fed::{Afterwards, Fed, Ground, client_version, each_variant, feed, run_fed};
 use rsync_e2e::script::{Recording, Step, play, tap};
 use rsync_e2e::{Daemon, Side, Tree, run};
 
@@ -25,24 +23,6 @@ fn recorded(options: &[&str]) -> Recording {
     let recording = recording.lock().unwrap();
     assert!(recording.server.len() > 1, "{recording:?}");
     recording.clone()
-}
-
-/// Plays changed recordings to our client, on several threads.
-fn each_variant(count: usize, play_one: impl Fn(usize) + Sync) {
-    let next = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        return;
-                    }
-                    play_one(number);
-                }
-            });
-        }
-    });
 }
 
 /// Every file of the destination is the source's or the old one, whole.

@@ -87,98 +87,68 @@ struct StreamOption {
     set: fn(&mut TransferOptions, bool),
 }
 
+/// One row.
+const fn option(
+    name: &'static str,
+    since: u8,
+    value: fn(&TransferOptions) -> u32,
+    set: fn(&mut TransferOptions, bool),
+) -> StreamOption {
+    StreamOption { name, since, value, set }
+}
+
 /// The options by bit number.
 const STREAM_OPTIONS: [StreamOption; 15] = [
-    StreamOption {
-        name: "--recurse (-r)",
-        since: OLDEST_PROTOCOL,
-        value: |options| u32::from(options.recurse) + u32::from(options.forwarding.recurse_typed),
-        set: |options, on| options.recurse = on,
-    },
-    StreamOption {
-        name: "--owner (-o)",
-        since: OLDEST_PROTOCOL,
-        value: |options| options.owner.into(),
-        set: |options, on| options.owner = on,
-    },
-    StreamOption {
-        name: "--group (-g)",
-        since: OLDEST_PROTOCOL,
-        value: |options| options.group.into(),
-        set: |options, on| options.group = on,
-    },
-    StreamOption {
-        name: "--links (-l)",
-        since: OLDEST_PROTOCOL,
-        value: |options| options.links.into(),
-        set: |options, on| options.links = on,
-    },
-    StreamOption {
-        name: "--devices (-D)",
-        since: OLDEST_PROTOCOL,
-        value: |options| options.devices.into(),
-        set: |options, on| options.devices = on,
-    },
-    StreamOption {
-        name: "--hard-links (-H)",
-        since: OLDEST_PROTOCOL,
-        value: |options| options.hard_links.into(),
-        set: |options, on| options.hard_links = on.into(),
-    },
-    StreamOption {
-        name: "--checksum (-c)",
-        since: OLDEST_PROTOCOL,
-        value: |options| options.checksum.into(),
-        set: |options, on| options.checksum = on,
-    },
-    StreamOption {
-        name: "--dirs (-d)",
-        since: 29,
-        value: |options| options.dirs.into(),
-        set: |options, on| options.dirs = on,
-    },
-    StreamOption {
-        name: "--compress (-z)",
-        since: 29,
-        value: |options| options.is_compressing().into(),
-        set: |options, on| options.compress = if on { Compress::Negotiate } else { Compress::Off },
-    },
-    StreamOption {
-        name: "--iconv",
-        since: 30,
-        value: |options| options.iconv.is_some().into(),
-        set: |_, _| {},
-    },
-    StreamOption {
-        name: "--acls (-A)",
-        since: 30,
-        value: |options| options.acls.into(),
-        set: |options, on| options.acls = on,
-    },
-    StreamOption {
-        name: "--xattrs (-X)",
-        since: 30,
-        value: |options| options.xattrs.into(),
-        set: |options, on| options.xattrs = on.into(),
-    },
-    StreamOption {
-        name: "--inplace",
-        since: 30,
-        value: |options| options.inplace.into(),
-        set: |options, on| options.inplace = on,
-    },
-    StreamOption {
-        name: "--append",
-        since: 30,
-        value: |options| u32::from(options.append == Append::Blind),
-        set: |options, on| options.append = if on { Append::Blind } else { Append::Off },
-    },
-    StreamOption {
-        name: "--append-verify",
-        since: 30,
-        value: |options| u32::from(options.append == Append::Verify),
-        set: |options, on| options.append = if on { Append::Verify } else { Append::Off },
-    },
+    option(
+        "--recurse (-r)",
+        OLDEST_PROTOCOL,
+        |options| u32::from(options.recurse) + u32::from(options.forwarding.recurse_typed),
+        |options, on| options.recurse = on,
+    ),
+    option("--owner (-o)", OLDEST_PROTOCOL, |options| options.owner.into(), |options, on| options.owner = on),
+    option("--group (-g)", OLDEST_PROTOCOL, |options| options.group.into(), |options, on| options.group = on),
+    option("--links (-l)", OLDEST_PROTOCOL, |options| options.links.into(), |options, on| options.links = on),
+    option(
+        "--devices (-D)",
+        OLDEST_PROTOCOL,
+        |options| options.devices.into(),
+        |options, on| options.devices = on,
+    ),
+    option(
+        "--hard-links (-H)",
+        OLDEST_PROTOCOL,
+        |options| options.hard_links.into(),
+        |options, on| options.hard_links = on.into(),
+    ),
+    option(
+        "--checksum (-c)",
+        OLDEST_PROTOCOL,
+        |options| options.checksum.into(),
+        |options, on| options.checksum = on,
+    ),
+    option("--dirs (-d)", 29, |options| options.dirs.into(), |options, on| options.dirs = on),
+    option(
+        "--compress (-z)",
+        29,
+        |options| options.is_compressing().into(),
+        |options, on| options.compress = if on { Compress::Negotiate } else { Compress::Off },
+    ),
+    option("--iconv", 30, |options| options.iconv.is_some().into(), |_, _| {}),
+    option("--acls (-A)", 30, |options| options.acls.into(), |options, on| options.acls = on),
+    option("--xattrs (-X)", 30, |options| options.xattrs.into(), |options, on| options.xattrs = on.into()),
+    option("--inplace", 30, |options| options.inplace.into(), |options, on| options.inplace = on),
+    option(
+        "--append",
+        30,
+        |options| u32::from(options.append == Append::Blind),
+        |options, on| options.append = if on { Append::Blind } else { Append::Off },
+    ),
+    option(
+        "--append-verify",
+        30,
+        |options| u32::from(options.append == Append::Verify),
+        |options, on| options.append = if on { Append::Verify } else { Append::Off },
+    ),
 ];
 
 /// Number of the bit for charset conversion, which is refused instead of switched.
