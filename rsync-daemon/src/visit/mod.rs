@@ -1,26 +1,23 @@
 //! One connection, from accept to the end of the argument list (spec 09 §4).
 
+mod admit;
+mod greet;
+mod login;
+
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
 use rsync_proto::exit::ExitCode;
-use rsync_proto::session::{
-    self, ArgumentReader, AuthDigest, EXIT_LINE, Greeting, LONG_LINE_LIMIT, ModuleRequest, NEWEST_PROTOCOL,
-    OK_LINE, ProxiedClient, REQUEST_LINE_LIMIT, Refusal, auth_required_line, listing_line, parse_auth_answer,
-    proxy_header,
-};
+use rsync_proto::session::{ArgumentReader, Greeting, OK_LINE, Refusal};
 use tokio::time::timeout;
 
-use crate::access::{HostLists, HostName, Resolver};
-use crate::auth::{self, Answer, Secrets, Suffix};
+use crate::access::HostName;
+use crate::auth::Suffix;
 use crate::config::{Config, Module, ModuleSettings, expand};
 use crate::daemon::Shared;
-use crate::files::{MOTD_LIMIT, read_trusted};
 use crate::hooks::Hooks;
-use crate::host::Caller;
 use crate::limits::Slot;
 use crate::log::{About, Log, LogTarget};
 use crate::module_root::ModuleRoot;
@@ -308,253 +305,8 @@ impl Visit<'_> {
         })
     }
 
-    async fn greet_and_ask(&mut self) -> Result<(Greeted, BString), Stop> {
-        if self.config.globals.proxy_protocol {
-            self.read_proxy_header().await?;
-        }
-        if self.is_secure {
-            self.secure().await?;
-        }
-        let host = self.host_for(self.config.defaults.reverse_lookup).await;
-        self.log.info(format!("connect from {}", self.client(&host)));
-        self.peer()?.send(&Greeting::ours(NEWEST_PROTOCOL).render()).await?;
-        if let Some(path) = &self.config.globals.motd_file {
-            let path = PathBuf::from(path.to_os_str_lossy().into_owned());
-            let mut text = read_trusted(&path, MOTD_LIMIT).unwrap_or_default();
-            text.push(b'\n');
-            self.peer()?.send(&text).await?;
-        }
-        let line = self.peer()?.decode(|input| session::line(input, REQUEST_LINE_LIMIT)).await?;
-        let greeting = Greeting::parse(&line).map_err(|error| Refusal::Startup(error.daemon_text()))?;
-        let agreed = greeting.agree(NEWEST_PROTOCOL);
-        loop {
-            let line = self.peer()?.decode(|input| session::line(input, REQUEST_LINE_LIMIT)).await?;
-            match ModuleRequest::parse(&line)? {
-                ModuleRequest::EarlyInput(length) => {
-                    self.early_input =
-                        self.peer()?.decode(|input| input.take(length).map(<[u8]>::to_vec)).await?;
-                }
-                ModuleRequest::Listing => {
-                    self.log.info(format!("module-list request from {}", self.client(&host)));
-                    self.list_modules(agreed).await?;
-                    return Err(Stop::Done);
-                }
-                ModuleRequest::Module(name) => return Ok((Greeted { greeting, agreed }, name)),
-            }
-        }
-    }
-
-    async fn read_proxy_header(&mut self) -> Result<(), Stop> {
-        let trusted = self.config.globals.proxy_protocol_hosts.as_ref().map(ToString::to_string);
-        let trusted = trusted.filter(|list| !list.trim().is_empty()).is_some_and(|allow| {
-            let lists = HostLists { allow: &allow, deny: "", forward_lookup: false };
-            lists.let_in(HostName::Undetermined.text(), self.address, &Resolver)
-        });
-        if !trusted {
-            let client = self.client(&HostName::Undetermined);
-            return Err(Stop::Silent(format!("proxy protocol rejected from untrusted peer {client}")));
-        }
-        if let ProxiedClient::Address(address) = self.peer()?.decode(proxy_header).await? {
-            self.address = unmapped(address);
-            let address = Some(self.address);
-            self.log = self.log.about(About { connection: self.connection, address, ..About::default() });
-        }
-        Ok(())
-    }
-
-    async fn secure(&mut self) -> Result<(), Stop> {
-        let silent = |why: &dyn std::fmt::Display| Stop::Silent(why.to_string());
-        let acceptor = self.shared.acceptor(self.config).map_err(|error| silent(&error))?;
-        let Some(peer) = self.peer.take() else { return Ok(()) };
-        let address = self.address;
-        let secured = peer.secure(&acceptor).await;
-        let failed = |error| silent(&format!("TLS with {address} failed: {error}"));
-        self.peer = Some(secured.map_err(failed)?);
-        Ok(())
-    }
-
-    async fn list_modules(&mut self, agreed: i32) -> Result<(), Stop> {
-        let mut listing = Vec::new();
-        for module in self.config.modules.iter().filter(|module| module.settings.list) {
-            let comment = module.settings.comment.clone().unwrap_or_default();
-            let comment = expand(&comment, &environment).unwrap_or(comment);
-            listing.extend(listing_line(&module.name, &comment));
-        }
-        const EXIT_SINCE: i32 = 25;
-        if agreed >= EXIT_SINCE {
-            listing.extend_from_slice(EXIT_LINE);
-        }
-        Ok(self.peer()?.send(&listing).await?)
-    }
-
-    /// The client's name where names are looked up, at most once a connection.
-    async fn host_for(&mut self, reverse_lookup: bool) -> HostName {
-        if !reverse_lookup {
-            return HostName::Undetermined;
-        }
-        if !self.looked_up {
-            self.looked_up = true;
-            let address = self.address;
-            let found = tokio::task::spawn_blocking(move || Resolver.name_of(address)).await;
-            let (name, why) = found.unwrap_or((HostName::Unknown, None));
-            if let Some(why) = why {
-                self.log.warning(why);
-            }
-            self.host = name;
-        }
-        self.host.clone()
-    }
-
-    fn client(&self, host: &HostName) -> String {
-        format!("{} ({})", host.text(), self.address)
-    }
-
-    fn check_access(&self, module: &Module, host: &HostName) -> Result<(), Stop> {
-        let settings = &module.settings;
-        let visitor = Visitor {
-            user: BString::default(),
-            host: String::new(),
-            address: self.address,
-            module: module.name.clone(),
-        };
-        let expanded = |list: &Option<BString>| {
-            let text = list.clone().unwrap_or_default();
-            let text = expand(&text, &|name| variable(name, module, Some(&visitor)));
-            text.map(|text| text.to_string()).map_err(|error| Stop::Silent(error.to_string()))
-        };
-        let (allow, deny) = (expanded(&settings.hosts_allow)?, expanded(&settings.hosts_deny)?);
-        let lists = HostLists { allow: &allow, deny: &deny, forward_lookup: settings.forward_lookup };
-        let name = &module.name;
-        let caller = self.caller(module, host);
-        let host_lets_in = || self.shared.host().access.as_ref().is_none_or(|access| access(&caller));
-        if lists.let_in(host.text(), self.address, &Resolver) && host_lets_in() {
-            self.log.info(format!("rsync allowed access on module {name} from {}", self.client(host)));
-            return Ok(());
-        }
-        self.log.warning(format!("rsync denied on module {name} from {}", self.client(host)));
-        Err(Stop::Refused(if settings.list {
-            Refusal::AccessDenied {
-                module: name.clone(),
-                host: host.text().into(),
-                address: self.address.to_string(),
-            }
-        } else {
-            Refusal::UnknownModule(name.clone())
-        }))
-    }
-
-    fn caller(&self, module: &Module, host: &HostName) -> Caller {
-        Caller { address: self.address, host: host.text().to_owned(), module: module.name.clone() }
-    }
-
     fn peer(&mut self) -> Result<&mut Peer, Stop> {
         self.peer.as_mut().ok_or_else(|| PeerError::Closed.into())
-    }
-
-    fn claim_slot(&self, module: &Module) -> Result<Option<Slot>, Stop> {
-        let count = module.settings.max_connections;
-        if count == 0 {
-            return Ok(None);
-        }
-        let path = PathBuf::from(module.settings.lock_file.to_os_str_lossy().into_owned());
-        let slot = if count < 0 { Ok(None) } else { Slot::claim(&path, count) };
-        match slot {
-            Ok(Some(slot)) => Ok(Some(slot)),
-            Ok(None) => {
-                self.log.warning(format!("max connections ({count}) reached"));
-                Err(Refusal::MaxConnections(count).into())
-            }
-            Err(error) => {
-                self.log.warning(format!("failed to open lock file {}: {error}", path.display()));
-                Err(Refusal::LockFile.into())
-            }
-        }
-    }
-
-    /// Authenticates the client where the module wants that; answers its user name, empty if not, and what
-    /// the rule that let it in says.
-    async fn log_in(
-        &mut self,
-        module: &Module,
-        host: &HostName,
-        greeted: &Greeted,
-    ) -> Result<(BString, Option<Suffix>), Stop> {
-        let settings = &module.settings;
-        let visitor = Visitor {
-            user: BString::default(),
-            host: host.text().to_owned(),
-            address: self.address,
-            module: module.name.clone(),
-        };
-        let expanded = |text: &Option<BString>| {
-            let text = text.clone().unwrap_or_default();
-            expand(&text, &|name| variable(name, module, Some(&visitor)))
-                .map_err(|error| Stop::Silent(error.to_string()))
-        };
-        let users = expanded(&settings.auth_users)?;
-        if auth::names(&users).is_empty() {
-            return Ok((BString::default(), None));
-        }
-        let digest = AuthDigest::choose(&greeted.greeting, greeted.agreed)
-            .map_err(|error| Refusal::Startup(error.daemon_text().into()))?;
-        let prefix = format!("auth failed on module {} from {}", module.name, self.client(host));
-        let failed = || Stop::Refused(Refusal::AuthFailed(module.name.clone()));
-        if let Some(floor) = &settings.auth_digest {
-            let refusal = match AuthDigest::from_name(floor) {
-                None => {
-                    format!("the configured 'auth digest = {floor}' is not a supported digest on this build")
-                }
-                Some(least) if !digest.is_at_least(least) => format!(
-                    "negotiated auth digest {} is weaker than the required 'auth digest = {floor}'",
-                    digest.name()
-                ),
-                Some(_) => String::new(),
-            };
-            if !refusal.is_empty() {
-                self.log.warning(format!("{prefix}: {refusal}"));
-                return Err(failed());
-            }
-        }
-        let mut entropy: [u8; 64] = rand::random();
-        entropy[..16].iter_mut().zip(address_bytes(self.address)).for_each(|(byte, mix)| *byte ^= mix);
-        let challenge = digest.challenge(&entropy);
-        self.peer()?.send(&auth_required_line(&challenge)).await?;
-        let line = self.peer()?.decode(|input| session::line(input, LONG_LINE_LIMIT)).await?;
-        let Some((user, response)) = parse_auth_answer(&line) else {
-            self.log.warning(format!("{prefix}: invalid challenge response"));
-            return Err(failed());
-        };
-        let answer = Answer { user, response, digest, challenge: challenge.as_bytes() };
-        let file = expanded(&settings.secrets_file)?;
-        let file = PathBuf::from(file.to_os_str_lossy().into_owned());
-        let secrets = match &self.shared.host().passwords {
-            Some(passwords) => {
-                let (passwords, caller) = (Arc::clone(passwords), self.caller(module, host));
-                let user = BString::from(user);
-                let found = tokio::task::spawn_blocking(move || passwords(&caller, user.as_ref()));
-                Secrets::Known(found.await.ok().flatten())
-            }
-            None => Secrets::File {
-                path: (!file.as_os_str().is_empty()).then_some(file.as_path()),
-                strict_modes: settings.strict_modes,
-            },
-        };
-        match auth::check(&users, &secrets, &answer) {
-            Ok(suffix) => Ok((user.into(), suffix)),
-            Err(why) => {
-                let why = match auth::is_about_the_file(&why) {
-                    true => {
-                        self.log.warning(&why);
-                        "ignoring secrets file"
-                    }
-                    false => &why,
-                };
-                self.log.warning(format!("{prefix} for {}: {why}", user.as_bstr()));
-                // Guessing takes its time.
-                tokio::time::sleep(self.shared.auth_delay()).await;
-                Err(failed())
-            }
-        }
     }
 
     fn module_log(&self, module: &Module, variables: &dyn Fn(&str) -> Option<BString>) -> Log {
@@ -598,13 +350,6 @@ impl Visit<'_> {
             words.push(word);
         }
         Ok(words)
-    }
-}
-
-fn address_bytes(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
     }
 }
 

@@ -1,0 +1,95 @@
+//! Whether a client may come in: its name, the lists of hosts, a slot (spec 09 §4.2, §6, §7).
+
+use std::path::PathBuf;
+
+use bstr::{BString, ByteSlice};
+use rsync_proto::session::Refusal;
+
+use super::{Stop, Visit, variable};
+use crate::access::{HostLists, HostName, Resolver};
+use crate::config::{Module, expand};
+use crate::host::Caller;
+use crate::limits::Slot;
+use crate::order::Visitor;
+
+impl Visit<'_> {
+    /// The client's name where names are looked up, at most once a connection.
+    pub(super) async fn host_for(&mut self, reverse_lookup: bool) -> HostName {
+        if !reverse_lookup {
+            return HostName::Undetermined;
+        }
+        if !self.looked_up {
+            self.looked_up = true;
+            let address = self.address;
+            let found = tokio::task::spawn_blocking(move || Resolver.name_of(address)).await;
+            let (name, why) = found.unwrap_or((HostName::Unknown, None));
+            if let Some(why) = why {
+                self.log.warning(why);
+            }
+            self.host = name;
+        }
+        self.host.clone()
+    }
+
+    pub(super) fn client(&self, host: &HostName) -> String {
+        format!("{} ({})", host.text(), self.address)
+    }
+
+    pub(super) fn check_access(&self, module: &Module, host: &HostName) -> Result<(), Stop> {
+        let settings = &module.settings;
+        let visitor = Visitor {
+            user: BString::default(),
+            host: String::new(),
+            address: self.address,
+            module: module.name.clone(),
+        };
+        let expanded = |list: &Option<BString>| {
+            let text = list.clone().unwrap_or_default();
+            let text = expand(&text, &|name| variable(name, module, Some(&visitor)));
+            text.map(|text| text.to_string()).map_err(|error| Stop::Silent(error.to_string()))
+        };
+        let (allow, deny) = (expanded(&settings.hosts_allow)?, expanded(&settings.hosts_deny)?);
+        let lists = HostLists { allow: &allow, deny: &deny, forward_lookup: settings.forward_lookup };
+        let name = &module.name;
+        let caller = self.caller(module, host);
+        let host_lets_in = || self.shared.host().access.as_ref().is_none_or(|access| access(&caller));
+        if lists.let_in(host.text(), self.address, &Resolver) && host_lets_in() {
+            self.log.info(format!("rsync allowed access on module {name} from {}", self.client(host)));
+            return Ok(());
+        }
+        self.log.warning(format!("rsync denied on module {name} from {}", self.client(host)));
+        Err(Stop::Refused(if settings.list {
+            Refusal::AccessDenied {
+                module: name.clone(),
+                host: host.text().into(),
+                address: self.address.to_string(),
+            }
+        } else {
+            Refusal::UnknownModule(name.clone())
+        }))
+    }
+
+    pub(super) fn caller(&self, module: &Module, host: &HostName) -> Caller {
+        Caller { address: self.address, host: host.text().to_owned(), module: module.name.clone() }
+    }
+
+    pub(super) fn claim_slot(&self, module: &Module) -> Result<Option<Slot>, Stop> {
+        let count = module.settings.max_connections;
+        if count == 0 {
+            return Ok(None);
+        }
+        let path = PathBuf::from(module.settings.lock_file.to_os_str_lossy().into_owned());
+        let slot = if count < 0 { Ok(None) } else { Slot::claim(&path, count) };
+        match slot {
+            Ok(Some(slot)) => Ok(Some(slot)),
+            Ok(None) => {
+                self.log.warning(format!("max connections ({count}) reached"));
+                Err(Refusal::MaxConnections(count).into())
+            }
+            Err(error) => {
+                self.log.warning(format!("failed to open lock file {}: {error}", path.display()));
+                Err(Refusal::LockFile.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The login of a module that wants one (spec 09 §8).
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bstr::{BString, ByteSlice};
+use rsync_proto::session::{
+    self, AuthDigest, LONG_LINE_LIMIT, Refusal, auth_required_line, parse_auth_answer,
+};
+
+use super::{Greeted, Stop, Visit, variable};
+use crate::access::HostName;
+use crate::auth::{self, Answer, Secrets, Suffix};
+use crate::config::{Module, expand};
+use crate::order::Visitor;
+
+impl Visit<'_> {
+    /// Authenticates the client where the module wants that; answers its user name, empty if not, and what
+    /// the rule that let it in says.
+    pub(super) async fn log_in(
+        &mut self,
+        module: &Module,
+        host: &HostName,
+        greeted: &Greeted,
+    ) -> Result<(BString, Option<Suffix>), Stop> {
+        let settings = &module.settings;
+        let visitor = Visitor {
+            user: BString::default(),
+            host: host.text().to_owned(),
+            address: self.address,
+            module: module.name.clone(),
+        };
+        let expanded = |text: &Option<BString>| {
+            let text = text.clone().unwrap_or_default();
+            expand(&text, &|name| variable(name, module, Some(&visitor)))
+                .map_err(|error| Stop::Silent(error.to_string()))
+        };
+        let users = expanded(&settings.auth_users)?;
+        if auth::names(&users).is_empty() {
+            return Ok((BString::default(), None));
+        }
+        let digest = AuthDigest::choose(&greeted.greeting, greeted.agreed)
+            .map_err(|error| Refusal::Startup(error.daemon_text().into()))?;
+        let prefix = format!("auth failed on module {} from {}", module.name, self.client(host));
+        let failed = || Stop::Refused(Refusal::AuthFailed(module.name.clone()));
+        if let Some(floor) = &settings.auth_digest {
+            let refusal = match AuthDigest::from_name(floor) {
+                None => {
+                    format!("the configured 'auth digest = {floor}' is not a supported digest on this build")
+                }
+                Some(least) if !digest.is_at_least(least) => format!(
+                    "negotiated auth digest {} is weaker than the required 'auth digest = {floor}'",
+                    digest.name()
+                ),
+                Some(_) => String::new(),
+            };
+            if !refusal.is_empty() {
+                self.log.warning(format!("{prefix}: {refusal}"));
+                return Err(failed());
+            }
+        }
+        let mut entropy: [u8; 64] = rand::random();
+        entropy[..16].iter_mut().zip(address_bytes(self.address)).for_each(|(byte, mix)| *byte ^= mix);
+        let challenge = digest.challenge(&entropy);
+        self.peer()?.send(&auth_required_line(&challenge)).await?;
+        let line = self.peer()?.decode(|input| session::line(input, LONG_LINE_LIMIT)).await?;
+        let Some((user, response)) = parse_auth_answer(&line) else {
+            self.log.warning(format!("{prefix}: invalid challenge response"));
+            return Err(failed());
+        };
+        let answer = Answer { user, response, digest, challenge: challenge.as_bytes() };
+        let file = expanded(&settings.secrets_file)?;
+        let file = PathBuf::from(file.to_os_str_lossy().into_owned());
+        let secrets = match &self.shared.host().passwords {
+            Some(passwords) => {
+                let (passwords, caller) = (Arc::clone(passwords), self.caller(module, host));
+                let user = BString::from(user);
+                let found = tokio::task::spawn_blocking(move || passwords(&caller, user.as_ref()));
+                Secrets::Known(found.await.ok().flatten())
+            }
+            None => Secrets::File {
+                path: (!file.as_os_str().is_empty()).then_some(file.as_path()),
+                strict_modes: settings.strict_modes,
+            },
+        };
+        match auth::check(&users, &secrets, &answer) {
+            Ok(suffix) => Ok((user.into(), suffix)),
+            Err(why) => {
+                let why = match auth::is_about_the_file(&why) {
+                    true => {
+                        self.log.warning(&why);
+                        "ignoring secrets file"
+                    }
+                    false => &why,
+                };
+                self.log.warning(format!("{prefix} for {}: {why}", user.as_bstr()));
+                // Guessing takes its time.
+                tokio::time::sleep(self.shared.auth_delay()).await;
+                Err(failed())
+            }
+        }
+    }
+}
+
+fn address_bytes(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
