@@ -37,6 +37,7 @@ mod visit;
 mod voice;
 mod worker;
 
+pub use access::AddressPattern;
 pub use builder::DaemonBuilder;
 pub use config::{
     Config, ConfigError, ConfigReport, ExpansionOverflow, Finding, GlobalSettings, Gravity, Module,
@@ -47,7 +48,8 @@ pub use host::Caller;
 pub use http::MetricsError;
 pub use listen::ListenError;
 pub use log::{LogTarget, StyleError};
+pub use peer::{Peer, PeerError};
 pub use pid_file::PidFileError;
-pub use stream::Duplex;
-pub use tls::TlsError;
+pub use stream::{ClientStream, Duplex};
+pub use tls::{Certificate, TlsError, TlsFiles};
 pub use worker::{Protections, run_worker};

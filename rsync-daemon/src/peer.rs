@@ -1,4 +1,4 @@
-//! A client during the text phase: decoders over an asynchronous socket.
+//! The other end during the text phase: decoders over an asynchronous stream.
 
 use std::io;
 use std::time::Duration;
@@ -9,19 +9,25 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::stream::ClientStream;
 
-/// A socket with what was read ahead.
-pub(crate) struct Peer {
+/// The other end of a connection during the text phase (spec 09 §4): a stream, and what was read ahead.
+///
+/// The daemon speaks with its clients so; what stands in front of daemons speaks so with both sides.
+pub struct Peer {
     stream: ClientStream,
     buffer: Vec<u8>,
 }
 
-/// Why a client cannot be understood.
+/// Why the other end cannot be understood.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PeerError {
+#[non_exhaustive]
+pub enum PeerError {
+    /// It left.
     #[error("the client closed the connection")]
     Closed,
+    /// The stream failed.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// What it sent is no value of the kind that was expected; it holds why.
     #[error("{0}")]
     Malformed(String),
 }
@@ -33,18 +39,28 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
 
 impl Peer {
-    pub(crate) fn new(stream: ClientStream) -> Self {
+    /// Nothing was read from `stream` yet.
+    #[must_use]
+    pub fn new(stream: ClientStream) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Speaks TLS from now on.
-    pub(crate) async fn secure(self, acceptor: &TlsAcceptor) -> io::Result<Self> {
+    /// Speaks TLS from now on, as its server.
+    ///
+    /// # Errors
+    /// When no protected connection comes about.
+    pub async fn secure(self, acceptor: &TlsAcceptor) -> io::Result<Self> {
         let stream = acceptor.accept(self.stream.after(self.buffer)).await?;
         Ok(Self::new(ClientStream::Other(Box::new(stream))))
     }
 
-    /// Decodes one value, reading as much as it needs.
-    pub(crate) async fn decode<T, E>(
+    /// Decodes one value, reading as much as it needs; `step` bounds how much that can be.
+    ///
+    /// Dropping the future loses nothing: what was read stays.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn decode<T, E>(
         &mut self,
         mut step: impl FnMut(&mut Cursor<'_>) -> Result<T, E>,
     ) -> Result<T, PeerError>
@@ -72,14 +88,18 @@ impl Peer {
         }
     }
 
-    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), PeerError> {
+    /// Sends all of `bytes`.
+    ///
+    /// # Errors
+    /// [`PeerError::Io`].
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), PeerError> {
         self.stream.write_all(bytes).await?;
         // TLS keeps what it could not write at once.
         Ok(self.stream.flush().await?)
     }
 
     /// Closes so that the client can read what was sent last, though it may still be sending.
-    pub(crate) async fn close(mut self) {
+    pub async fn close(mut self) {
         let linger = async {
             self.stream.shutdown().await?;
             let mut piece = [0; READ_SIZE];
@@ -97,7 +117,8 @@ impl Peer {
     }
 
     /// The connection, and what was read ahead.
-    pub(crate) fn into_parts(self) -> (ClientStream, Vec<u8>) {
+    #[must_use]
+    pub fn into_parts(self) -> (ClientStream, Vec<u8>) {
         (self.stream, self.buffer)
     }
 }

@@ -19,8 +19,10 @@ pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A client's connection.
-pub(crate) enum ClientStream {
+pub enum ClientStream {
+    /// A socket, which a session can have as it is.
     Socket(TcpStream),
+    /// Anything else, such as TLS.
     Other(Box<dyn Duplex>),
 }
 

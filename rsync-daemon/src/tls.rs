@@ -44,11 +44,13 @@ pub enum TlsError {
     },
 }
 
-/// The files of a certificate chain and its key.
+/// The files, in PEM form, of a certificate chain and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TlsFiles {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
+pub struct TlsFiles {
+    /// The chain, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// What tells that a file has changed.
@@ -66,7 +68,10 @@ impl TlsFiles {
     }
 
     /// Reads both.
-    pub(crate) fn load(&self) -> Result<TlsAcceptor, TlsError> {
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn load(&self) -> Result<TlsAcceptor, TlsError> {
         let read = |path: &PathBuf| {
             read_trusted(path, CONFIG_LIMIT)
                 .map_err(|source| TlsError::Unreadable { path: path.clone(), source })
@@ -92,7 +97,7 @@ impl TlsFiles {
 
 /// The certificate in use. One that cannot be used leaves the last one in force.
 #[derive(Default)]
-pub(crate) struct Certificate(Mutex<Option<Loaded>>);
+pub struct Certificate(Mutex<Option<Loaded>>);
 
 struct Loaded {
     files: TlsFiles,
@@ -103,7 +108,7 @@ struct Loaded {
 impl Certificate {
     /// Speaks with the certificate in `files` as they are now; the error, if there is one, is told once
     /// for each change.
-    pub(crate) fn current(&self, files: &TlsFiles) -> (Option<TlsAcceptor>, Option<TlsError>) {
+    pub fn current(&self, files: &TlsFiles) -> (Option<TlsAcceptor>, Option<TlsError>) {
         let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = files.stamps();
         if let Some(known) = loaded.as_ref().filter(|known| known.files == *files && known.stamps == stamps) {

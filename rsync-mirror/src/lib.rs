@@ -7,7 +7,9 @@
 //! [`RunResult`](job::RunResult) is what it answers.
 
 mod clock;
+mod duration;
 mod error;
+pub mod health;
 pub mod job;
 pub mod schedule;
 mod secret;

@@ -88,6 +88,11 @@ impl Daemon {
         url(self.port, path)
     }
 
+    /// Sends a signal to all of its processes.
+    pub fn signal(&self, signal: Signal) {
+        kill_process_group(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Tells all of its processes to terminate, and waits for its exit code; `None` if it was killed.
     #[must_use]
     pub fn terminate(&mut self) -> Option<i32> {

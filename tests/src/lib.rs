@@ -16,6 +16,7 @@ pub mod loop_device;
 pub mod matrix;
 pub mod mixed;
 pub mod mount;
+pub mod network;
 pub mod outcome;
 pub mod program;
 pub mod proxy;
@@ -31,6 +32,7 @@ pub mod ways;
 pub mod work;
 
 pub use daemon::Daemon;
+pub use network::Namespace;
 pub use outcome::{Outcome, run, run_for};
 pub use program::Side;
 pub use proxy::{Proxy, ProxyPlan};

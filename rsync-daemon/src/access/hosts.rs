@@ -85,15 +85,18 @@ fn is_host_name(token: &str) -> bool {
         && !token.contains([':', '/', '*', '?', '['])
 }
 
-/// An address and the bits of it that count.
-struct AddressPattern {
+/// A pattern of `hosts allow` that tells addresses (spec 09 §6): an address and the bits of it that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressPattern {
     address: IpAddr,
     mask: IpAddr,
 }
 
 impl AddressPattern {
-    /// Reads `ADDRESS[/MASK]`; `None` for what is malformed, which matches nothing.
-    fn parse(token: &str) -> Option<Self> {
+    /// Reads `ADDRESS[/MASK]`, where the mask is an address or a number of bits; `None` for what is
+    /// malformed, which matches nothing.
+    #[must_use]
+    pub fn parse(token: &str) -> Option<Self> {
         let (address, mask) =
             token.split_once('/').map_or((token, None), |(left, right)| (left, Some(right)));
         let address = parse_address(address)?;
@@ -105,7 +108,9 @@ impl AddressPattern {
         Some(Self { address, mask })
     }
 
-    fn matches(&self, address: IpAddr) -> bool {
+    /// Whether `address` is of the same family and equal in the bits that count.
+    #[must_use]
+    pub fn matches(&self, address: IpAddr) -> bool {
         match (self.address, self.mask, address) {
             (IpAddr::V4(pattern), IpAddr::V4(mask), IpAddr::V4(address)) => {
                 (pattern.to_bits() ^ address.to_bits()) & mask.to_bits() == 0

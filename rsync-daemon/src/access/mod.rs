@@ -3,5 +3,6 @@
 mod hosts;
 mod names;
 
+pub use hosts::AddressPattern;
 pub(crate) use hosts::{HostLists, misspelt_hosts};
 pub(crate) use names::{HostName, Resolver};

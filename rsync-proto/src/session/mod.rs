@@ -36,7 +36,7 @@ pub use greeting::{Greeting, GreetingError};
 pub use line::{LONG_LINE_LIMIT, LineError, REQUEST_LINE_LIMIT, line};
 pub use local::agree_locally;
 pub use negotiated::{CompatFlags, NEWEST_PROTOCOL, Negotiated, OLDEST_PROTOCOL};
-pub use proxy_header::{ProxiedClient, ProxyHeaderError, proxy_header};
+pub use proxy_header::{ProxiedClient, ProxyHeaderError, ProxyHeaderVersion, proxy_header};
 pub use request::{
     EARLY_INPUT_LIMIT, EXIT_LINE, EarlyInputTooLong, ModuleRequest, OK_LINE, Refusal, Reply,
     auth_required_line, listing_line, parse_listing_line, request_lines,

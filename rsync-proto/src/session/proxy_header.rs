@@ -1,6 +1,6 @@
 //! The PROXY protocol's header, versions 1 and 2, in front of a daemon's greeting (spec 01 §1.5).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::wire::{Cursor, NeedsInput, WireError};
 
@@ -11,6 +11,63 @@ pub enum ProxiedClient {
     Socket,
     /// This client.
     Address(IpAddr),
+}
+
+/// The two forms of the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeaderVersion {
+    /// A line of text.
+    One,
+    /// Bytes.
+    Two,
+}
+
+impl ProxyHeaderVersion {
+    /// The header with which a proxy speaks for the client at `source`, who connected to `destination`;
+    /// without them it speaks for itself, as for the checks it makes. Addresses of two families are both
+    /// told as those of IPv6.
+    #[must_use]
+    pub fn render(self, client: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
+        let client = client.map(|(source, destination)| {
+            let (from, to) = (source.ip().to_canonical(), destination.ip().to_canonical());
+            let (from, to) = match (from, to) {
+                (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => (from, to),
+                (from, to) => (as_ipv6(from), as_ipv6(to)),
+            };
+            (from, source.port(), to, destination.port())
+        });
+        match (self, client) {
+            (Self::One, None) => b"PROXY UNKNOWN\r\n".to_vec(),
+            (Self::One, Some((from, from_port, to, to_port))) => {
+                let family = if from.is_ipv4() { "TCP4" } else { "TCP6" };
+                format!("PROXY {family} {from} {to} {from_port} {to_port}\r\n").into_bytes()
+            }
+            (Self::Two, None) => [&SIGNATURE[..], &[VERSION_2 << 4, 0, 0, 0]].concat(),
+            (Self::Two, Some((from, from_port, to, to_port))) => {
+                let (family, addresses) = match (from, to) {
+                    (IpAddr::V4(from), IpAddr::V4(to)) => (IPV4, [from.octets(), to.octets()].concat()),
+                    (from, to) => (IPV6, [from, to].map(ipv6_octets).concat()),
+                };
+                let mut header = SIGNATURE.to_vec();
+                header.extend([VERSION_2 << 4 | PROXIED, family, 0, addresses.len() as u8 + 4]);
+                header.extend(addresses);
+                header.extend(from_port.to_be_bytes());
+                header.extend(to_port.to_be_bytes());
+                header
+            }
+        }
+    }
+}
+
+fn as_ipv6(address: IpAddr) -> IpAddr {
+    ipv6_octets(address).into()
+}
+
+fn ipv6_octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
 }
 
 /// Why a header is not accepted; the connection is closed without a byte.
@@ -35,6 +92,13 @@ impl NeedsInput for ProxyHeaderError {
 
 /// First bytes of version 2.
 const SIGNATURE: [u8; 12] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a];
+/// What the high half of the byte after the signature says.
+const VERSION_2: u8 = 2;
+/// What its low half says when a client is told.
+const PROXIED: u8 = 1;
+/// TCP over IPv4 and over IPv6.
+const IPV4: u8 = 0x11;
+const IPV6: u8 = 0x21;
 /// Most bytes of a version 1 line, with its CR and LF.
 const LINE_LIMIT: usize = 107;
 /// Most bytes behind the fixed part of version 2.
@@ -80,20 +144,22 @@ fn version_1(line: &str) -> Option<ProxiedClient> {
 }
 
 fn version_2(input: &mut Cursor<'_>) -> Result<ProxiedClient, ProxyHeaderError> {
-    const IPV4: u8 = 0x11;
-    const IPV6: u8 = 0x21;
     let [command, family, high, low] = input.array()?;
     let length = usize::from(u16::from_be_bytes([high, low]));
-    if command >> 4 != 2 || length > DATA_LIMIT {
+    if command >> 4 != VERSION_2 || length > DATA_LIMIT {
         return Err(ProxyHeaderError::Malformed);
     }
     let data = input.take(length)?;
     let mut data = Cursor::new(data);
     match (command & 0xf, family) {
-        (1, IPV4) if length == 12 => Ok(ProxiedClient::Address(Ipv4Addr::from(data.array::<4>()?).into())),
-        (1, IPV6) if length == 36 => Ok(ProxiedClient::Address(Ipv6Addr::from(data.array::<16>()?).into())),
-        (1, IPV4 | IPV6) => Err(ProxyHeaderError::Malformed),
-        (0 | 1, _) => Ok(ProxiedClient::Socket),
+        (PROXIED, IPV4) if length == 12 => {
+            Ok(ProxiedClient::Address(Ipv4Addr::from(data.array::<4>()?).into()))
+        }
+        (PROXIED, IPV6) if length == 36 => {
+            Ok(ProxiedClient::Address(Ipv6Addr::from(data.array::<16>()?).into()))
+        }
+        (PROXIED, IPV4 | IPV6) => Err(ProxyHeaderError::Malformed),
+        (0 | PROXIED, _) => Ok(ProxiedClient::Socket),
         _ => Err(ProxyHeaderError::Malformed),
     }
 }
@@ -111,6 +177,27 @@ mod tests {
     fn version_2_bytes(command: u8, family: u8, data: &[u8]) -> Vec<u8> {
         let length = (data.len() as u16).to_be_bytes();
         [&SIGNATURE[..], &[command, family], &length, data].concat()
+    }
+
+    #[test]
+    fn what_a_proxy_says_is_understood() {
+        let socket = |text: &str| -> SocketAddr { text.parse().expect("an address") };
+        for version in [ProxyHeaderVersion::One, ProxyHeaderVersion::Two] {
+            let itself = version.render(None);
+            assert_eq!(read(&itself), Ok((ProxiedClient::Socket, itself.len())), "{version:?}");
+            for (source, destination, told) in [
+                ("10.1.2.3:4000", "10.0.0.1:873", "10.1.2.3"),
+                ("[fd00::1]:4000", "[fd00::2]:873", "fd00::1"),
+                ("[::ffff:10.1.2.3]:4000", "10.0.0.1:873", "10.1.2.3"),
+                ("10.1.2.3:4000", "[fd00::2]:873", "::ffff:10.1.2.3"),
+            ] {
+                let header = version.render(Some((socket(source), socket(destination))));
+                let client = ProxiedClient::Address(told.parse().expect("an address"));
+                assert_eq!(read(&header), Ok((client, header.len())), "{version:?} {source}");
+            }
+        }
+        let line = ProxyHeaderVersion::One.render(Some((socket("10.1.2.3:4000"), socket("10.0.0.1:873"))));
+        assert_eq!(line, b"PROXY TCP4 10.1.2.3 10.0.0.1 4000 873\r\n");
     }
 
     #[test]
