@@ -1,15 +1,16 @@
 //! Users and passwords of a module (spec 09 §8).
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::{Group, User, getgrouplist};
 use rsync_proto::filter::Wildcard;
 use rsync_proto::session::AuthDigest;
+use zeroize::Zeroizing;
 
-use crate::files::open_trusted;
+use crate::files::{CONFIG_LIMIT, open_trusted};
 
 /// Longest line of a secrets file, in bytes.
 const SECRET_LINE_LIMIT: usize = 1023;
@@ -29,7 +30,7 @@ pub(crate) enum Secrets<'a> {
         strict_modes: bool,
     },
     /// The user's, as the program that hosts the daemon knows it.
-    Known(Option<Vec<u8>>),
+    Known(Option<Zeroizing<Vec<u8>>>),
 }
 
 /// One term of `auth users`.
@@ -116,7 +117,8 @@ pub(crate) fn check(
     match secrets {
         Secrets::File { path, strict_modes } => {
             let file = open_secrets(*path, *strict_modes)?;
-            check_secret(BufReader::new(file), group.as_deref(), answer)?;
+            let text = wiped_text(&file).map_err(|_| "ignoring secrets file")?;
+            check_secret(text.as_slice(), group.as_deref(), answer)?;
         }
         Secrets::Known(Some(password)) => {
             let verified = answer.digest.verifies(password, answer.challenge, answer.response);
@@ -184,9 +186,17 @@ fn check_secret(mut lines: impl BufRead, group: Option<&[u8]>, answer: &Answer<'
     Err(if found { "password mismatch" } else { "secret not found" }.into())
 }
 
+/// The whole file, in one piece of memory that is wiped.
+fn wiped_text(file: &File) -> io::Result<Zeroizing<Vec<u8>>> {
+    let length = file.metadata()?.len().min(CONFIG_LIMIT);
+    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0)));
+    file.take(length).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 /// The next line without its ending; longer ones are cut.
-fn next_line(lines: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
+fn next_line(lines: &mut impl BufRead) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(SECRET_LINE_LIMIT));
     if lines.read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }

@@ -5,8 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rsync_engine::{Dir, open_operator_file};
-use rustix::fs::{Mode, OFlags};
+use rsync_engine::{Dir, open_operator_file, open_operator_log, open_operator_state};
 
 /// Most bytes of a configuration file.
 pub(crate) const CONFIG_LIMIT: u64 = 16 << 20;
@@ -28,8 +27,12 @@ pub(crate) fn read_trusted(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Opens a file for reading and writing, creating it; a link in its place is not followed.
+/// Opens a file for writing over what it has, making it with `mode` less the umask.
 pub(crate) fn open_own(path: &Path, mode: u32) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-    Ok(rustix::fs::open(path, flags, Mode::from_raw_mode(mode))?.into())
+    open_operator_state(&Dir::open(Path::new("."))?, path.as_os_str().as_bytes(), mode)
+}
+
+/// Opens a log for writing at its end, making it.
+pub(crate) fn open_log(path: &Path) -> io::Result<File> {
+    open_operator_log(&Dir::open(Path::new("."))?, path.as_os_str().as_bytes(), false)
 }

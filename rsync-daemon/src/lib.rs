@@ -46,7 +46,7 @@ pub use config::{
 pub use daemon::{Daemon, DaemonError, Entrance};
 pub use host::Caller;
 pub use http::MetricsError;
-pub use listen::ListenError;
+pub use listen::{ListenError, allow_many_files};
 pub use log::{LogTarget, StyleError};
 pub use peer::{Peer, PeerError};
 pub use pid_file::PidFileError;

@@ -71,6 +71,20 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_file_that_somebody_else_linked_is_an_error() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let place = tempfile::tempdir().expect("a directory");
+        let (path, victim) = (place.path().join("lock"), place.path().join("victim"));
+        std::os::unix::fs::symlink(place.path(), &path).expect("a link");
+        std::os::unix::fs::lchown(&path, Some(1234), None).expect("an owner");
+        assert!(Slot::claim(&path.join("victim"), 1).is_err() && !victim.exists());
+        std::os::unix::fs::lchown(&path, Some(0), None).expect("an owner");
+        assert!(Slot::claim(&path.join("victim"), 1).expect("claim").is_some() && victim.exists());
+    }
+
+    #[test]
     fn a_lock_file_that_cannot_be_opened_is_an_error() {
         assert!(Slot::claim(Path::new("/nonexistent/lock"), 1).is_err());
     }

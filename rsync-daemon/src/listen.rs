@@ -4,7 +4,16 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 use rsync_engine::SocketOption;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
+
+/// Lets this process, and the workers it starts, open as many files as the system lets it have: every
+/// connection takes some. For programs that are a daemon and nothing else.
+pub fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // What we have already has to do then.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
 
 /// Where to listen.
 #[derive(Clone, Debug, Default)]

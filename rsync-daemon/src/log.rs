@@ -1,10 +1,10 @@
 //! The daemon's log: a file, the system log, or any writer (spec 09 §14).
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use bstr::{BStr, BString};
 use rsync_proto::text::{MAX_LOG_TEXT, Zone, date_time, escape_log, log_line};
 
+use crate::files::open_log;
 use crate::worker::FrontLine;
 
 /// Where lines of a log go.
@@ -282,8 +283,7 @@ impl OpenFiles {
             if self.0.len() >= OPEN_FILES {
                 self.0.clear();
             }
-            let file = OpenOptions::new().append(true).create(true).mode(0o644).open(path)?;
-            self.0.insert(path.into(), file);
+            self.0.insert(path.into(), open_log(path)?);
         }
         self.0.get_mut(path).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -393,6 +393,29 @@ mod tests {
         say("three");
         let lines = |path: &Path| std::fs::read_to_string(path).expect("a log").lines().count();
         assert_eq!((lines(&moved), lines(&path)), (2, 1));
+    }
+
+    #[test]
+    fn a_link_that_somebody_else_put_in_place_of_a_log_is_not_followed() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let place = tempfile::tempdir().expect("a directory");
+        let (path, victim) = (place.path().join("log"), place.path().join("victim"));
+        std::fs::write(&victim, "").expect("written");
+        std::os::unix::fs::symlink(&victim, &path).expect("a link");
+        let log = Log::new(LogTarget::File(path.clone()), Arc::new(Utc), Style::Text).expect("a thread");
+        let owned_by = |uid| std::os::unix::fs::lchown(&path, Some(uid), None).expect("an owner");
+        let logged = || {
+            log.info("x");
+            log.flush();
+            std::fs::read_to_string(&victim).expect("read").lines().count()
+        };
+        owned_by(1234);
+        assert_eq!(logged(), 0);
+        // The administrator may have linked it.
+        owned_by(0);
+        assert_eq!(logged(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::io::{Cursor, Read};
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bstr::{BString, ByteSlice};
 use rsync_engine::scan::expand_wildcards;
@@ -14,7 +14,7 @@ use rsync_proto::delta::{Compression, CompressionKind};
 use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::{Filters, Side, sanitize};
 use rsync_proto::flist::OwnerNames;
-use rsync_proto::options::{FilesFrom, RemoveSource, Request, SuperUser, TransferOptions};
+use rsync_proto::options::{DEFAULT_MAX_ALLOC, FilesFrom, RemoveSource, Request, SuperUser, TransferOptions};
 use rsync_proto::session::{AlgorithmVariables, Entry, Negotiated, Progress, ServerSetup};
 use rsync_proto::text::{LineFormat, Role, VERSION, describe_errno, exit_line};
 use rsync_proto::wire::{Legal, Message, MessageCode, Mux};
@@ -30,6 +30,7 @@ use crate::order::{Access, SessionOrder};
 use crate::readable::ReadableTree;
 use crate::request::{Parsed, apply_settings};
 use crate::serve::{Task, Transfer};
+use crate::visit::handshake_limit;
 use crate::voice::TransferLog;
 use crate::worker::Hatchling;
 
@@ -66,13 +67,10 @@ impl Served {
     }
 }
 
-/// How long the setup may wait for the client.
-const SETUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a refused client is given to read why, before the connection closes.
 const LAST_WORDS: Duration = Duration::from_millis(400);
-/// How long, and for how many bytes, a refused client is listened to.
+/// How long a refused client is listened to.
 const LINGER: Duration = Duration::from_secs(5);
-const LINGER_BYTES: u64 = 64 << 20;
 
 /// Why a session ends without a transfer.
 enum Refused {
@@ -116,16 +114,21 @@ impl SessionOrder {
         let Self { peer, agreed, arguments, settings, visitor, path, rules, .. } = self;
         let (_, parsed) = arguments.parse(&visitor.module, &settings);
         let control = link.control.clone();
-        control.set_timeout(Some(SETUP_TIMEOUT));
+        control.stop_in(handshake_limit(settings.timeout));
         let mut connection = Connection::new(link);
         let entry = Entry::Greeted { peer, agreed };
         let negotiated = match set_up(&mut connection, entry, parsed.options()) {
             Ok(negotiated) => negotiated,
             Err(error) => {
-                log.warning(error.to_string());
+                if control.is_stopped() {
+                    log.warning("[Receiver] daemon handshake timeout -- exiting");
+                } else {
+                    error.to_string().lines().for_each(|line| log.warning(line));
+                }
                 return error.exit_code();
             }
         };
+        control.go_on();
         let filters = match rules.filters() {
             Ok(filters) => filters,
             Err(error) => {
@@ -333,6 +336,10 @@ impl Rules<'_> {
             return Err(Refused::rejected(format!("rsync: The server is configured to refuse {option}")));
         }
         self.check_hidden(&options)?;
+        // A client may want less memory used for it, never more.
+        if !(1..DEFAULT_MAX_ALLOC).contains(&options.max_alloc) {
+            options.max_alloc = DEFAULT_MAX_ALLOC;
+        }
         let settings = self.settings;
         let announced_timeout = apply_settings(&mut options, settings);
         let more = if sends { &settings.outgoing_chmod } else { &settings.incoming_chmod };
@@ -480,7 +487,14 @@ fn linger(stream: &Socket) {
     // The client may be gone already.
     let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.set_nonblocking(false);
-    let _ = stream.set_read_timeout(Some(LINGER));
+    let ends = Instant::now() + LINGER;
     let mut reader: &Socket = stream;
-    let _ = std::io::copy(&mut (&mut reader).take(LINGER_BYTES), &mut std::io::sink());
+    let mut piece = [0; 4096];
+    // Not a byte now and then, for as long as the client likes.
+    while let Some(left) = ends.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        let _ = stream.set_read_timeout(Some(left));
+        if !matches!(reader.read(&mut piece), Ok(1..)) {
+            return;
+        }
+    }
 }

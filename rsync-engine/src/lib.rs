@@ -33,7 +33,7 @@ pub mod tree;
 mod voice;
 
 pub use batch::{Recorder, ReplaySetup, create_batch_file, open_batch_file, replay};
-pub use confine::{Dir, DirStack, Pinned, Stat, open_operator_file, open_operator_log};
+pub use confine::{Dir, DirStack, Pinned, Stat, open_operator_file, open_operator_log, open_operator_state};
 pub use connection::Connection;
 pub use copier::{Copier, CopierError};
 pub use error::EngineError;

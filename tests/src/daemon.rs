@@ -60,26 +60,66 @@ impl Daemon {
     #[must_use]
     #[track_caller]
     pub fn start(side: Side, globals: &str, modules: &[Module]) -> Self {
+        Self::started_by(&side.daemon(), globals, modules)
+    }
+
+    /// The same for `rsync --daemon`, which also takes uploads.
+    ///
+    /// # Panics
+    /// If it does not listen within ten seconds.
+    #[must_use]
+    #[track_caller]
+    pub fn uploading(side: Side, globals: &str, modules: &[Module]) -> Self {
+        Self::started_by(&[side.rsync(), "--daemon".into()], globals, modules)
+    }
+
+    /// The same for a daemon that these words start.
+    ///
+    /// # Panics
+    /// If it does not listen within ten seconds.
+    #[must_use]
+    #[track_caller]
+    pub fn started_by(words: &[PathBuf], globals: &str, modules: &[Module]) -> Self {
         let work = Work::new();
         let config = work.join("rsyncd.conf");
         fs::write(&config, configuration(&work, globals, modules)).unwrap();
         // Another test may take the port between our look and the daemon's bind.
         for _ in 0..5 {
             let port = free_port();
-            let mut child = spawn(side, &config, port, &work);
+            let mut child = spawn(words, &config, port, &work);
             if wait_for_port(&mut child, port) {
                 return Self { child, port, work };
             }
             stop(&mut child);
         }
         let log = fs::read_to_string(work.join("output")).unwrap_or_default();
-        panic!("no daemon of {side:?}: {log}");
+        panic!("no daemon of {words:?}: {log}");
     }
 
     /// The port it listens on.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The id of its first process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A file of its own, such as `log` and `rsyncd.conf`.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.work.join(name)
+    }
+
+    /// Writes its configuration anew.
+    pub fn configure(&self, globals: &str, modules: &[Module]) {
+        // At once, as an administrator's editor does.
+        let new = self.file("rsyncd.conf.new");
+        fs::write(&new, configuration(&self.work, globals, modules)).unwrap();
+        fs::rename(new, self.file("rsyncd.conf")).unwrap();
     }
 
     /// The URL of `path` (starting with a module).
@@ -142,8 +182,7 @@ pub(crate) fn configuration(work: &Work, globals: &str, modules: &[Module]) -> S
     text
 }
 
-fn spawn(side: Side, config: &Path, port: u16, work: &Work) -> Child {
-    let words = side.daemon();
+fn spawn(words: &[PathBuf], config: &Path, port: u16, work: &Work) -> Child {
     let output = fs::OpenOptions::new().create(true).append(true).open(work.join("output")).unwrap();
     Command::new(&words[0])
         .args(&words[1..])

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bstr::{BString, ByteSlice};
-use rsync_daemon::{Daemon, DaemonBuilder, DaemonError, LogTarget, run_worker};
+use rsync_daemon::{Daemon, DaemonBuilder, DaemonError, LogTarget, allow_many_files, run_worker};
 use rsync_proto::exit::ExitCode;
 use rsync_proto::options::{AddressFamily, DaemonLine};
 use rsync_proto::text::Role;
@@ -162,6 +162,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 fn listen(line: &DaemonLine) -> Result<ExitCode, DaemonError> {
     // It fails only for the leader of a group, which has left its terminal already.
     let _ = rustix::process::setsid();
+    allow_many_files();
     runtime()?.block_on(async {
         let daemon = builder(line).bind()?;
         let mut terminate = signal(SignalKind::terminate())?;

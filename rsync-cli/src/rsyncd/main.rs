@@ -14,9 +14,10 @@ use clap::Parser;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use listenfd::ListenFd;
-use rsync_daemon::{Config, Daemon, DaemonError, Entrance, LogTarget, Protections, run_worker};
+use rsync_daemon::{
+    Config, Daemon, DaemonError, Entrance, LogTarget, Protections, allow_many_files, run_worker,
+};
 use rsync_proto::text::Zone;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -166,7 +167,7 @@ fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
     } else if is_foreground {
         builder = builder.default_log(LogTarget::Writer(Arc::new(Mutex::new(std::io::stderr()))));
     }
-    open_many_files();
+    allow_many_files();
     let client = accepted_client();
     for (listener, is_secure) in activated_listeners()? {
         builder = builder.listener(listener, is_secure);
@@ -220,13 +221,6 @@ fn reload(entrance: &Entrance) {
     }
     entrance.reload();
     tell_manager(&[NotifyState::Ready]);
-}
-
-/// Every connection takes open files: as many are allowed as the system lets us have.
-fn open_many_files() {
-    let limit = getrlimit(Resource::Nofile);
-    // What we have already has to do then.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Tells the service manager, if there is one that listens.

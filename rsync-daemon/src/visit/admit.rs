@@ -35,7 +35,7 @@ impl Visit<'_> {
         format!("{} ({})", host.text(), self.address)
     }
 
-    pub(super) fn check_access(&self, module: &Module, host: &HostName) -> Result<(), Stop> {
+    pub(super) async fn check_access(&mut self, module: &Module, host: &HostName) -> Result<(), Stop> {
         let settings = &module.settings;
         let visitor = Visitor {
             user: BString::default(),
@@ -49,11 +49,16 @@ impl Visit<'_> {
             text.map(|text| text.to_string()).map_err(|error| Stop::Silent(error.to_string()))
         };
         let (allow, deny) = (expanded(&settings.hosts_allow)?, expanded(&settings.hosts_deny)?);
-        let lists = HostLists { allow: &allow, deny: &deny, forward_lookup: settings.forward_lookup };
         let name = &module.name;
         let caller = self.caller(module, host);
-        let host_lets_in = || self.shared.host().access.as_ref().is_none_or(|access| access(&caller));
-        if lists.let_in(host.text(), self.address, &Resolver) && host_lets_in() {
+        let (access, forward_lookup) = (self.shared.host().access.clone(), settings.forward_lookup);
+        // Names in the lists are looked up, and others are not to wait for that.
+        let is_let_in = tokio::task::spawn_blocking(move || {
+            let lists = HostLists { allow: &allow, deny: &deny, forward_lookup };
+            lists.let_in(&caller.host, caller.address, &Resolver)
+                && access.is_none_or(|access| access(&caller))
+        });
+        if is_let_in.await.unwrap_or(false) {
             self.log.info(format!("rsync allowed access on module {name} from {}", self.client(host)));
             return Ok(());
         }

@@ -8,6 +8,7 @@ use bstr::{BString, ByteSlice};
 use rsync_proto::session::{
     self, AuthDigest, LONG_LINE_LIMIT, Refusal, auth_required_line, parse_auth_answer,
 };
+use zeroize::Zeroizing;
 
 use super::{Greeted, Stop, Visit, variable};
 use crate::access::HostName;
@@ -77,7 +78,7 @@ impl Visit<'_> {
                 let (passwords, caller) = (Arc::clone(passwords), self.caller(module, host));
                 let user = BString::from(user);
                 let found = tokio::task::spawn_blocking(move || passwords(&caller, user.as_ref()));
-                Secrets::Known(found.await.ok().flatten())
+                Secrets::Known(found.await.ok().flatten().map(Zeroizing::new))
             }
             None => Secrets::File {
                 path: (!file.as_os_str().is_empty()).then_some(file.as_path()),

@@ -111,8 +111,9 @@ fn unmapped(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-fn limit(seconds: i32) -> Duration {
-    let seconds = if (1..HANDSHAKE_LIMIT).contains(&seconds) { seconds } else { HANDSHAKE_LIMIT };
+/// How long a part of the handshake may take, where `timeout` is a parameter's value.
+pub(crate) fn handshake_limit(timeout: i32) -> Duration {
+    let seconds = if (1..HANDSHAKE_LIMIT).contains(&timeout) { timeout } else { HANDSHAKE_LIMIT };
     Duration::from_secs(seconds.unsigned_abs().into())
 }
 
@@ -174,7 +175,7 @@ struct Greeted {
 
 impl Visit<'_> {
     async fn run(&mut self) -> Result<ReadySession, Stop> {
-        let globals = limit(self.config.defaults.timeout);
+        let globals = handshake_limit(self.config.defaults.timeout);
         let (greeted, name) = within(self.log.clone(), globals, self.greet_and_ask()).await?;
         let Some(module) = self.config.module(&name) else {
             self.log.info(format!("unknown module '{name}' tried from {}", self.client(&self.host)));
@@ -182,9 +183,9 @@ impl Visit<'_> {
         };
         let settings = &module.settings;
         let host = self.host_for(settings.reverse_lookup).await;
-        self.check_access(module, &host)?;
+        self.check_access(module, &host).await?;
         let slot = self.claim_slot(module)?;
-        let limit = limit(settings.timeout).min(globals);
+        let limit = handshake_limit(settings.timeout).min(globals);
         let (user, suffix) = within(self.log.clone(), limit, self.log_in(module, &host, &greeted)).await?;
         let may_write = match suffix {
             Some(Suffix::ReadWrite) => true,

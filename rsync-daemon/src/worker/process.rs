@@ -54,8 +54,10 @@ pub fn run_worker(zone: Arc<dyn Zone + Send + Sync>) -> io::Result<()> {
     let mut sessions: Vec<JoinHandle<()>> = Vec::new();
     while let Some(fds) = handover::receive(&front)? {
         sessions.retain(|session| !session.is_finished());
-        let (root, zone) = (root.try_clone()?, Arc::clone(&zone));
-        // A session that does not start closes its line, which the front notices.
+        // A session that does not start closes its line, which the front notices. It may be for want of
+        // descriptors or threads, which is no reason to end the others.
+        let Ok(root) = root.try_clone() else { continue };
+        let zone = Arc::clone(&zone);
         let session = std::thread::Builder::new().name("session".into());
         sessions.extend(session.spawn(move || serve(fds, root, zone)));
     }

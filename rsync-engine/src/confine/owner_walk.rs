@@ -83,6 +83,20 @@ pub fn open_operator_log(start: &Dir, path: &[u8], insecure_links: bool) -> io::
     open_for_writing(start, path, 0o666, trust, OFlags::APPEND)
 }
 
+/// Opens the file at `path`, relative to `start` unless it is absolute, for writing over what it has, and
+/// makes it with `mode` less the umask where it is missing.
+///
+/// # Errors
+/// What the system says; `ELOOP` for a link that neither root nor we made.
+pub fn open_operator_state(start: &Dir, path: &[u8], mode: u32) -> io::Result<File> {
+    let open = || open_for_writing(start, path, mode, Trust::OwnLinks, OFlags::empty());
+    match open() {
+        // Somebody else made it after we looked.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(),
+        result => result,
+    }
+}
+
 /// Opens for writing, from the beginning or at the end as `how` says.
 fn open_for_writing(start: &Dir, path: &[u8], mode: u32, trust: Trust, how: OFlags) -> io::Result<File> {
     let mut walk = Walk::new(start, path, trust)?;

@@ -95,6 +95,11 @@ impl LinkControl {
         self.shared.stops_at.store(self.now().saturating_add(millis).max(1), Ordering::Relaxed);
     }
 
+    /// Takes the time of [`LinkControl::stop_in`] back.
+    pub fn go_on(&self) {
+        self.shared.stops_at.store(0, Ordering::Relaxed);
+    }
+
     /// Whether the time of [`LinkControl::stop_in`] is over.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
@@ -277,6 +282,9 @@ mod tests {
     fn a_link_ends_when_its_time_is_over() {
         let (mut link, _peer) = link();
         link.control.stop_in(Duration::from_secs(3600));
+        assert!(!link.control.is_aborted());
+        link.control.stop_in(Duration::ZERO);
+        link.control.go_on();
         assert!(!link.control.is_aborted());
         link.control.stop_in(Duration::from_millis(30));
         let error = link.reader.read(&mut [0; 8]).expect_err("no data");

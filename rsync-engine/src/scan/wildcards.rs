@@ -9,17 +9,26 @@ use crate::tree::Tree;
 /// Most names that one request may stand for.
 const NAME_LIMIT: usize = 100_000;
 
-/// Too many names match.
+/// Most names that are compared with the wildcards of one request.
+const LOOK_LIMIT: usize = 20_000_000;
+
+/// Too many names match, or had to be looked at.
 #[derive(Debug, thiserror::Error)]
-#[error("the requested wildcards match more than {NAME_LIMIT} names")]
-pub struct TooManyNames;
+pub enum TooManyNames {
+    /// They match.
+    #[error("the requested wildcards match more than {NAME_LIMIT} names")]
+    Matching,
+    /// They were compared with the wildcards.
+    #[error("more than {LOOK_LIMIT} names have to be compared with the requested wildcards")]
+    Compared,
+}
 
 /// Replaces each path that has wildcards by what it matches in `tree` and `filters` do not hide; one that
 /// matches nothing stays. All of them lie beneath the top of the tree: a slash in front means the top, and
 /// `..` does not lead above it. `relative` keeps the `/./` of `-R`.
 ///
 /// # Errors
-/// When the paths stand for more than 100,000 names.
+/// When the paths stand for more than 100,000 names, or 20,000,000 had to be looked at.
 pub fn expand_wildcards(
     tree: &dyn Tree,
     filters: &Filters,
@@ -27,20 +36,21 @@ pub fn expand_wildcards(
     relative: bool,
 ) -> Result<Vec<Vec<u8>>, TooManyNames> {
     let mut out = Vec::new();
+    let mut budget = LOOK_LIMIT;
     for path in paths {
         let path = sanitize(path, relative);
         if !Wildcard::is_wild(&path) {
             out.push(path);
             continue;
         }
-        let found = matches(tree, filters, &path)?;
+        let found = matches(tree, filters, &path, &mut budget)?;
         if found.is_empty() {
             out.push(path);
         } else {
             out.extend(found);
         }
         if out.len() > NAME_LIMIT {
-            return Err(TooManyNames);
+            return Err(TooManyNames::Matching);
         }
     }
     Ok(out)
@@ -50,24 +60,34 @@ pub fn expand_wildcards(
 /// that did not pass through a shell (spec 01 §3.6).
 ///
 /// # Errors
-/// When the paths stand for more than 100,000 names.
+/// When the paths stand for more than 100,000 names, or 20,000,000 had to be looked at.
 pub fn expand_anywhere(tree: &dyn Tree, paths: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, TooManyNames> {
     let mut out = Vec::new();
+    let mut budget = LOOK_LIMIT;
     for path in paths {
-        let found =
-            if Wildcard::is_wild(path) { matches(tree, &Filters::default(), path)? } else { Vec::new() };
+        let found = if Wildcard::is_wild(path) {
+            matches(tree, &Filters::default(), path, &mut budget)?
+        } else {
+            Vec::new()
+        };
         if found.is_empty() {
             out.push(path.clone());
         }
         out.extend(found);
         if out.len() > NAME_LIMIT {
-            return Err(TooManyNames);
+            return Err(TooManyNames::Matching);
         }
     }
     Ok(out)
 }
 
-fn matches(tree: &dyn Tree, filters: &Filters, path: &[u8]) -> Result<Vec<Vec<u8>>, TooManyNames> {
+/// What `path` matches; `budget` is how many more names may be looked at.
+fn matches(
+    tree: &dyn Tree,
+    filters: &Filters,
+    path: &[u8],
+    budget: &mut usize,
+) -> Result<Vec<Vec<u8>>, TooManyNames> {
     let slashes = path.iter().take_while(|&&byte| byte == b'/').count();
     let mut found: Vec<Vec<u8>> = vec![path[..slashes.min(1)].to_vec()];
     let components: Vec<&[u8]> = path[slashes..].split(|&byte| byte == b'/').collect();
@@ -77,15 +97,19 @@ fn matches(tree: &dyn Tree, filters: &Filters, path: &[u8]) -> Result<Vec<Vec<u8
         for prefix in &found {
             if Wildcard::is_wild(component) {
                 // A directory that cannot be read has nothing that matches.
-                let _ = list(tree, filters, prefix, &Wildcard::compile(component), &mut next);
+                let _ = list(tree, filters, prefix, &Wildcard::compile(component), &mut next, budget);
             } else {
                 let joined = join(prefix, component);
                 if !is_last || component.is_empty() || exists(tree, prefix, component) {
                     next.push(joined);
                 }
             }
+            *budget = budget.saturating_sub(1);
+            if *budget == 0 {
+                return Err(TooManyNames::Compared);
+            }
             if next.len() > NAME_LIMIT {
-                return Err(TooManyNames);
+                return Err(TooManyNames::Matching);
             }
         }
         found = next;
@@ -99,9 +123,14 @@ fn list(
     prefix: &[u8],
     pattern: &Wildcard,
     out: &mut Vec<Vec<u8>>,
+    budget: &mut usize,
 ) -> io::Result<()> {
     let rules = filters.start(b"");
     tree.open_base(prefix)?.names(&mut |name, _| {
+        if *budget == 0 {
+            return;
+        }
+        *budget -= 1;
         let path = join(prefix, name);
         if pattern.matches(name)
             && out.len() <= NAME_LIMIT
@@ -151,6 +180,21 @@ mod tests {
         assert_eq!(expand("nothing*"), ["nothing*"]);
         assert_eq!(expand("../../d[1]"), ["d1"]);
         assert_eq!(expand("x[[]y"), ["x[y"]);
+    }
+
+    #[test]
+    fn patterns_that_match_nothing_are_not_looked_for_without_end() {
+        let place = tempfile::tempdir().expect("a directory");
+        for name in 0..10 {
+            std::fs::write(place.path().join(name.to_string()), b"").expect("file");
+        }
+        let tree = LocalTree::confined(Dir::open(place.path()).expect("open"));
+        let mut budget = 35;
+        let mut look = || matches(&tree, &Filters::default(), b"no*such", &mut budget);
+        for _ in 0..3 {
+            assert!(look().is_ok_and(|found| found.is_empty()));
+        }
+        assert!(matches!(look(), Err(TooManyNames::Compared)));
     }
 
     #[test]

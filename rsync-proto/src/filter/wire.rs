@@ -5,8 +5,10 @@ use super::{FilterError, Filters, Grammar, MAX_LINE, Verdict};
 use crate::session::Negotiated;
 use crate::wire::Cursor;
 
-/// Largest sum of the lengths of received rules, in bytes.
+/// Largest sum of the lengths of received rules, in bytes, of which each counts 64 more than its text.
 pub const MAX_RECEIVED_RULES: usize = 16 << 20;
+/// What a received rule counts beside its text: short ones take memory as well.
+const RULE_OVERHEAD: usize = 64;
 
 /// Whether the client sends a list, even an empty one; otherwise there is no terminator either.
 /// "Deleting" means any `--delete*` but `--delete-missing-args` (spec 06 §6.1).
@@ -174,7 +176,7 @@ impl ReceivedRules {
             return Ok(None);
         }
         let text = input.take(length)?;
-        self.total += length;
+        self.total += length + RULE_OVERHEAD;
         if self.total > MAX_RECEIVED_RULES {
             return Err(FilterError::TooManyReceived { limit: MAX_RECEIVED_RULES });
         }

@@ -25,6 +25,12 @@ pub enum ArgumentError {
     /// The list does not end in time.
     #[error("too many daemon arguments")]
     TooMany,
+    /// All elements together are too long.
+    #[error("the daemon's arguments are longer than {limit} bytes")]
+    ListTooLong {
+        /// Most bytes allowed.
+        limit: usize,
+    },
 }
 
 impl ArgumentError {
@@ -70,6 +76,7 @@ fn put_list(out: &mut Vec<u8>, words: &[BString], end: u8) {
 pub struct ArgumentReader {
     nul_ended: bool,
     count: usize,
+    bytes: usize,
 }
 
 impl ArgumentReader {
@@ -77,17 +84,19 @@ impl ArgumentReader {
     pub const ELEMENT_LIMIT: usize = 5119;
     /// Most elements of a list.
     pub const COUNT_LIMIT: usize = 15_998;
+    /// Most bytes of all elements.
+    pub const LIST_LIMIT: usize = 4 << 20;
 
     /// A daemon's first list; `protocol` is the one agreed on.
     #[must_use]
     pub fn first(protocol: i32) -> Self {
-        Self { nul_ended: ProtocolNumber(protocol).ends_words_in_nul(), count: 0 }
+        Self { nul_ended: ProtocolNumber(protocol).ends_words_in_nul(), count: 0, bytes: 0 }
     }
 
     /// A second list, or the list of a remote shell's server.
     #[must_use]
     pub fn secluded() -> Self {
-        Self { nul_ended: true, count: 0 }
+        Self { nul_ended: true, count: 0, bytes: 0 }
     }
 
     /// The next element, or `None` at the end of the list.
@@ -109,8 +118,12 @@ impl ArgumentReader {
         if end > 0 && self.count >= Self::COUNT_LIMIT {
             return Err(ArgumentError::TooMany);
         }
+        if self.bytes + end > Self::LIST_LIMIT {
+            return Err(ArgumentError::ListTooLong { limit: Self::LIST_LIMIT });
+        }
         let element = input.take(end + 1)?[..end].into();
         self.count += 1;
+        self.bytes += end;
         Ok((end > 0).then_some(element))
     }
 }
@@ -221,6 +234,13 @@ mod tests {
         assert_eq!(read(ArgumentReader::first(32), &many).map(|found| found.0.len()), Ok(15_998));
         let many = [b"a\0".repeat(15_999), b"\0".to_vec()].concat();
         assert_eq!(read(ArgumentReader::first(32), &many), Err(ArgumentError::TooMany));
+        let element = [&[b'x'; 4095][..], b"\0"].concat();
+        assert!(read(ArgumentReader::first(32), &[element.repeat(1024), b"\0".to_vec()].concat()).is_ok());
+        let limit = ArgumentReader::LIST_LIMIT;
+        assert_eq!(
+            read(ArgumentReader::secluded(), &element.repeat(1026)),
+            Err(ArgumentError::ListTooLong { limit })
+        );
     }
 
     #[test]
