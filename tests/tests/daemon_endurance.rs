@@ -118,7 +118,7 @@ fn front(daemon: &Daemon) -> i32 {
 fn cut(port: u16, steps: u32) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    if steps % 2 == 0 {
+    if steps.is_multiple_of(2) {
         // Its end is a reset.
         rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
     }

@@ -396,7 +396,7 @@ fn challenged(port: u16) -> (String, TcpStream) {
         stream.read_exact(&mut byte).unwrap();
         text.push(byte[0]);
     }
-    let line = text.lines().last().unwrap().to_str().unwrap();
+    let line = text.lines().next_back().unwrap().to_str().unwrap();
     (line.strip_prefix("@RSYNCD: AUTHREQD ").unwrap().to_owned(), stream)
 }
 
