@@ -17,8 +17,6 @@ use crate::error::EngineError;
 use crate::session::Session;
 use crate::tree::{ReadAt, Tree, TreeDir};
 
-/// Lists are sent ahead until so many entries follow the list being worked on.
-const LOOKAHEAD: usize = 1000;
 /// How often growth is reported, in entries.
 const REPORT_EVERY: u64 = 100;
 
@@ -61,14 +59,6 @@ pub struct ScannedList {
     pub segment: Arc<Segment>,
     /// All I/O errors so far.
     pub io_error: IoErrorFlags,
-}
-
-/// Whether the sender should send another list before it waits, while it works on the list that
-/// starts at `current` (spec 03 §8.5).
-#[must_use]
-pub fn wants_more(lists: &FileList, current: u32) -> bool {
-    let ahead = lists.lists().rev().take_while(|list| list.start() > current);
-    ahead.map(|list| list.len()).sum::<usize>() < LOOKAHEAD
 }
 
 /// A scan under way.

@@ -20,5 +20,5 @@ mod wildcards;
 pub use args::{ArgForm, DotDotInName, SourceArg};
 pub(crate) use attributes::{AttributeSource, SentTables, SourceAttributes, follows_links};
 pub use facts::{ChangeMode, ReadAttributes};
-pub use lists::{ListSink, Scan, ScanRequest, ScannedList, wants_more};
+pub use lists::{ListSink, Scan, ScanRequest, ScannedList};
 pub use wildcards::{TooManyNames, expand_anywhere, expand_wildcards};

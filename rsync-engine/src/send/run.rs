@@ -20,6 +20,9 @@ use crate::{EngineError, Session};
 
 /// So many entries lie beyond the list that is worked on, while there are more (spec 03 §8.5).
 const LOOKAHEAD: usize = 1000;
+/// So many are sent while nothing is requested: a receiver that finds all up to date asks for nothing
+/// but the next lists, and would be waited for after each.
+const IDLE_LOOKAHEAD: usize = 10_000;
 /// S looks after the link so often while nothing is requested.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -173,24 +176,30 @@ impl<'a, L: Lists> Sender<'a, L> {
 
     /// Sends lists until enough entries lie ahead, or all are sent.
     fn top_up(&mut self) -> Result<(), EngineError> {
-        while !self.files.is_complete() && self.ledger.entries_beyond(self.current) < LOOKAHEAD {
-            let before = self.outbox.sent();
-            let outgoing = &self.session.outgoing;
-            let mut wire = ListWire { outbox: self.outbox, ndx: &mut self.ndx, outgoing };
-            match self.lists.next(&mut wire)? {
-                Some(list) => {
-                    self.report.list_size += self.outbox.sent() - before;
-                    self.add_list(list)?;
-                    self.report_list_errors()?;
-                }
-                None => {
-                    self.files.complete();
-                    self.total.set(self.ledger.lists());
-                    self.put_ndx(Ndx::FileListEof)?;
-                }
-            }
+        while self.lists_are_due(LOOKAHEAD) {
+            self.send_next_list()?;
         }
         Ok(())
+    }
+
+    /// Whether lists are left, and fewer than `lookahead` entries lie beyond the list that is worked on.
+    fn lists_are_due(&self, lookahead: usize) -> bool {
+        !self.files.is_complete() && self.ledger.entries_beyond(self.current) < lookahead
+    }
+
+    /// Sends the next list, or that there is none.
+    fn send_next_list(&mut self) -> Result<(), EngineError> {
+        let before = self.outbox.sent();
+        let outgoing = &self.session.outgoing;
+        let mut wire = ListWire { outbox: self.outbox, ndx: &mut self.ndx, outgoing };
+        let Some(list) = self.lists.next(&mut wire)? else {
+            self.files.complete();
+            self.total.set(self.ledger.lists());
+            return self.put_ndx(Ndx::FileListEof);
+        };
+        self.report.list_size += self.outbox.sent() - before;
+        self.add_list(list)?;
+        self.report_list_errors()
     }
 
     /// Tells a receiver that cannot find them in the list about errors of its scan.
@@ -206,10 +215,18 @@ impl<'a, L: Lists> Sender<'a, L> {
         Ok(())
     }
 
-    /// The next request. Before waiting everything is sent; while waiting the link is kept alive.
+    /// The next request. While there is none, further lists are sent; before waiting everything is sent;
+    /// while waiting the link is kept alive.
     fn next_request(&mut self) -> Result<Request, EngineError> {
         if let Some(request) = self.queue.take() {
             return Ok(request);
+        }
+        self.flush()?;
+        while self.lists_are_due(IDLE_LOOKAHEAD) {
+            self.send_next_list()?;
+            if let Some(request) = self.queue.take() {
+                return Ok(request);
+            }
         }
         loop {
             self.flush()?;

@@ -11,7 +11,7 @@ use rsync_proto::options::{RemoveSource, TransferOptions};
 use rsync_proto::session::{CompatFlags, Negotiated};
 use rsync_proto::sum::{Checksum, Digest};
 use rsync_proto::text::{Event, EventSink, Place, Topic};
-use rsync_proto::wire::{Demux, Legal, Message, Mux};
+use rsync_proto::wire::{Demux, Legal, Message, Mux, Ndx, NdxEncoder};
 
 use super::{Agreed, ListWire, Lists, SendReport, SendSetup, send};
 use crate::tree::{LocalTree, MemoryTree, ReadAt, Tree, TreeDir};
@@ -367,6 +367,34 @@ fn incremental_lists_go_ahead_and_are_released_in_order() {
         while peer.fill() > 0 {}
     });
     assert!(outcome.result.is_ok(), "{:?}", outcome.result);
+}
+
+#[test]
+fn lists_go_ten_thousand_entries_ahead_of_a_receiver_that_asks_for_nothing() {
+    let mut play = Play::new(32);
+    let flags = CompatFlags(play.negotiated.compat().0 | CompatFlags::INC_RECURSE);
+    play.negotiated = Negotiated::new(32, flags);
+    let leaked = |name: String| -> &'static str { name.leak() };
+    let directories = (0..110).map(|number| leaked(format!("d{number:03}/")));
+    play.lists = vec![(0, std::iter::once(".").chain(directories.clone()).collect())];
+    for (number, directory) in (1..).zip(directories) {
+        play.lists.push((number, (0..100).map(|file| leaked(format!("{directory}f{file:02}"))).collect()));
+    }
+    play.run(|peer| {
+        let mut ndx = NdxEncoder::new(true);
+        let mut list = |dir: u32| {
+            let mut expected = Vec::new();
+            ndx.encode(&mut expected, Ndx::SubList { dir });
+            joined(&[&expected, LIST])
+        };
+        peer.hears(LIST);
+        for dir in 1..=100 {
+            peer.hears(&list(dir));
+        }
+        peer.says(b"\0");
+        peer.hears(b"\0");
+        peer.hears(&list(101));
+    });
 }
 
 #[test]
