@@ -8,11 +8,13 @@
 
 mod clock;
 mod duration;
+pub mod config;
 mod error;
 pub mod health;
 pub mod job;
 pub mod schedule;
 mod secret;
+pub mod store;
 pub mod upstream;
 
 pub use clock::{Chance, Clock, FixedChance, ManualClock, RandomChance, SystemClock};

@@ -1,6 +1,7 @@
 //! When a job is due: pure arithmetic on the end of its last run (spec 11 §2, §3.2).
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use croner::Cron;
@@ -51,7 +52,7 @@ pub enum CronError {
 /// Five fields of cron, read in a time zone.
 #[derive(Clone)]
 pub struct CronTimes {
-    cron: Cron,
+    cron: Arc<Cron>,
     zone: TimeZone,
 }
 
@@ -71,7 +72,7 @@ impl CronTimes {
             Some(name) => TimeZone::get(name).map_err(|_| CronError::NoZone(name.to_owned()))?,
             None => TimeZone::system(),
         };
-        let times = Self { cron, zone };
+        let times = Self { cron: Arc::new(cron), zone };
         match times.after(Timestamp::UNIX_EPOCH) {
             Some(_) => Ok(times),
             None => Err(CronError::Never { text: text.to_owned() }),

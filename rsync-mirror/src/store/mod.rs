@@ -1,0 +1,158 @@
+//! What outlives the process: states of jobs, their runs, and who runs them.
+//!
+//! A run is claimed before it starts and finished after its end, both under a lease with a fence, a number
+//! that grows with each claim: who has an old one has lost the job and may write nothing any more
+//! (spec 11 §6). A claim that was never finished is an interrupted run.
+
+mod sqlite;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use sqlite::SqliteStore;
+
+use crate::job::{RunId, RunResult};
+use crate::schedule::Hold;
+
+/// Why the store does not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database cannot be used.
+    #[error("database {path}: {source}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: rusqlite::Error,
+    },
+    /// It was written by a later version of this program.
+    #[error("database {path} is of version {found}, this program knows {known}; use the newer program")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The last version known.
+        known: i64,
+    },
+    /// A record in it makes no sense.
+    #[error("database {path}: the record of {what} cannot be read: {reason}")]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Which record.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The lease was lost.
+    #[error("job {job} was taken over by somebody else; this run (fence {fence}) may write nothing")]
+    Fenced {
+        /// The job.
+        job: String,
+        /// The fence of the run that is too late.
+        fence: u64,
+    },
+}
+
+/// The right to run a job for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The job.
+    pub job: String,
+    /// Grows with each claim of the job.
+    pub fence: u64,
+    /// When it ends, unless it is renewed.
+    pub until: Timestamp,
+}
+
+/// What is known of a job.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobRecord {
+    /// Why it does not run on its own, if so.
+    pub hold: Option<Hold>,
+    /// When it was first seen.
+    pub known_since: Option<Timestamp>,
+    /// When its last run began.
+    pub started: Option<Timestamp>,
+    /// When its last run ended.
+    pub ended: Option<Timestamp>,
+    /// When its last good run ended.
+    pub succeeded: Option<Timestamp>,
+    /// Bytes of the mirror, as its last good run saw them.
+    pub size: Option<u64>,
+    /// What somebody says its size is, until the next good run.
+    pub size_text: Option<String>,
+    /// Its last run was cut off by the end of its process.
+    pub interrupted: bool,
+    /// How its last run ended.
+    pub last: Option<RunResult>,
+}
+
+/// Remembers jobs and their runs. Each call is whole or has not happened.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// What is known of a job; one that is new is entered.
+    ///
+    /// # Errors
+    /// [`StoreError`]; so with all calls.
+    fn job(&self, name: &str, now: Timestamp) -> Result<JobRecord, StoreError>;
+
+    /// Takes the job for `owner`; `None` while another owner's lease is valid. A claim of an earlier
+    /// life of the same owner counts as lost.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn claim(
+        &self,
+        name: &str,
+        owner: &str,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, StoreError>;
+
+    /// Makes a lease last longer.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if it was lost.
+    fn renew(&self, lease: &Lease, time: Duration, now: Timestamp) -> Result<Lease, StoreError>;
+
+    /// Ends a run. The job's oldest runs beyond `keep` are forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if the lease was lost; then nothing is written.
+    fn finish(&self, lease: &Lease, result: &RunResult, keep: u32) -> Result<(), StoreError>;
+
+    /// Gives up a claim, as if the job had never been taken.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+
+    /// Holds a job or lets it go.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn hold(&self, name: &str, hold: Option<Hold>) -> Result<(), StoreError>;
+
+    /// Says what the size of a mirror is, until its next good run knows better.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn set_size(&self, name: &str, text: &str) -> Result<(), StoreError>;
+
+    /// The last runs of a job, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn runs(&self, name: &str, limit: u32) -> Result<Vec<RunResult>, StoreError>;
+
+    /// One run.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn run(&self, id: &RunId) -> Result<Option<RunResult>, StoreError>;
+}
