@@ -22,8 +22,6 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("mod-17", "the text of debug output is free"),
     ("del-27", "the text of debug output is free"),
     ("out-37", "the text of debug output is free"),
-    ("mod-20", "lines come in the order of the list; in C those of another process may come earlier"),
-    ("sel-50", "lines come in the order of the list; in C those of another process may come earlier"),
     ("mod-14", "the C rsync refuses a temporary directory with dots; this one need not"),
     ("mod-45", "the C rsync refuses a backup directory with dots; this one need not"),
     ("hl-33", "a postponed hard link is transferred when the last one cannot be; the C rsync forgets it"),

@@ -117,11 +117,11 @@ impl Peer for Recording<'_> {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), EngineError> {
+    fn end_round(&mut self) -> Result<(), EngineError> {
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), EngineError> {
+    fn flush(&mut self) -> Result<(), EngineError> {
         Ok(())
     }
 

@@ -147,10 +147,19 @@ impl Generator<'_> {
         for entry in list.iter().filter(|entry| entry.is_active() && entry.is_dir()) {
             let path = entry.path();
             if let Some(at) = At::new(list, entry.place(), entry.index(), &path) {
+                self.say_pass(&at);
                 self.scan(&at, list)?;
             }
         }
         Ok(())
+    }
+
+    /// Says that a pass over the whole list comes to the directory of an argument.
+    fn say_pass(&self, at: &At<'_>) {
+        let flags = at.entry.flags();
+        if flags.has(EntryFlags::TOP_DIR) && flags.has(EntryFlags::CONTENT_DIR) {
+            self.session.say(Message::DeletingIn(at.path));
+        }
     }
 
     /// A directory of the list was processed: what `list` does not have in it goes, now or later.
@@ -170,6 +179,7 @@ impl Generator<'_> {
         for (list, place) in std::mem::take(&mut self.deleter.after) {
             let path = list.get(place).map(EntryRef::path).unwrap_or_default();
             if let Some(at) = At::new(&list, place, 0, &path) {
+                self.say_pass(&at);
                 self.scan(&at, &list)?;
             }
         }
@@ -213,14 +223,6 @@ impl Generator<'_> {
         };
         let rules = self.deleter.rules_in(self.session, destination, dir_path)?;
         let (found, _) = self.extraneous(&dir, dir_path, list, &rules, false);
-        if found.is_empty() {
-            return Ok(());
-        }
-        // What is under way may have failed to be read.
-        self.peer.settle()?;
-        if self.stops_for_errors() {
-            return Ok(());
-        }
         for (name, stat) in found {
             if self.delete_timing() == DeleteTiming::Delay {
                 self.deleter.delayed.push((dir_path.to_vec(), name));

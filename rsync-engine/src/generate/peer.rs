@@ -37,11 +37,11 @@ pub(crate) trait Peer {
     /// The source of this index is not needed any more (`--remove-source-files`).
     fn success(&mut self, index: u32) -> Result<(), EngineError>;
 
+    /// Items named so far need not wait for more: texts that are said from now on come after them.
+    fn end_round(&mut self) -> Result<(), EngineError>;
+
     /// Lets everything said so far take effect.
     fn flush(&mut self) -> Result<(), EngineError>;
-
-    /// Waits for everything that was asked for, where that is done in this process.
-    fn settle(&mut self) -> Result<(), EngineError>;
 
     /// Shows that this side lives, if nothing was said for a while.
     fn keep_alive(&mut self) -> Result<(), EngineError>;

@@ -35,6 +35,8 @@ use crate::{EngineError, Session};
 const MAX_IN_FLIGHT: u64 = 8192;
 /// After so many entries the generator looks at what the receiver reports.
 const LOOK_EVERY: usize = 64;
+/// Without incremental recursion items wait for so many entries at most (spec 07 §24.1).
+const ROUND: usize = 200;
 /// How long the peer's reason for closing is waited for.
 const PATIENCE_WITH_LEAVING_PEER: Duration = Duration::from_secs(5);
 /// With `--hard-links`, so many entries are known before a list is walked (spec 07 §1).
@@ -224,6 +226,9 @@ impl<'a> Generator<'a> {
                 self.prepare_directory(at)?;
             } else {
                 self.process(at)?;
+            }
+            if !incremental && count % ROUND == 0 {
+                self.peer.end_round()?;
             }
             if count % LOOK_EVERY == 0 {
                 self.look()?;

@@ -85,14 +85,14 @@ impl Peer for Wire<'_> {
         self.outbox.message(&Message::Success(index))
     }
 
+    fn end_round(&mut self) -> Result<(), EngineError> {
+        self.flush()
+    }
+
     fn flush(&mut self) -> Result<(), EngineError> {
         let Self { session, outbox, .. } = self;
         session.outgoing.drain(|message| outbox.message(message))?;
         outbox.flush()
-    }
-
-    fn settle(&mut self) -> Result<(), EngineError> {
-        Ok(())
     }
 
     fn keep_alive(&mut self) -> Result<(), EngineError> {

@@ -1,10 +1,11 @@
 //! Local copies: the generator of a receiving side, with lists from a scanner and content from the
 //! sources themselves (design decision 8).
 //!
-//! There is no wire. What the generator asks for is done when it asks, or, where nothing depends on
+//! There is no wire. What the generator asks for is done when it has to wait, or, where nothing depends on
 //! that, by a crew of threads whose results count in the order of its requests. Either way lines come in
 //! that order, and the same copy says the same.
 
+mod backlog;
 mod content;
 mod crew;
 mod lists;
@@ -24,7 +25,7 @@ use std::time::Instant;
 use rsync_proto::filter::Side;
 use rsync_proto::flist::OwnerNames;
 use rsync_proto::options::SuperUser;
-use rsync_proto::text::{Message, Topic};
+use rsync_proto::text::Topic;
 
 use crate::generate::{Deleter, Generator};
 use crate::meta::XattrRules;
@@ -32,6 +33,7 @@ use crate::receive::shared::Shared;
 use crate::scan::ScanRequest;
 use crate::tree::Tree;
 use crate::{EngineError, SendReport, Session};
+use backlog::{Backlog, Later};
 use crew::Crew;
 use lists::LocalLists;
 use peer::{LocalPeer, Workshop};
@@ -88,6 +90,8 @@ pub fn copy(session: &Arc<Session>, setup: LocalSetup) -> Result<SendReport, Eng
         let errors = Arc::clone(&session.errors);
         Arc::new(session.reporting_to(Arc::new(InOrder(Arc::clone(pipeline))), errors))
     });
+    let later = Arc::new(Later::new(&session.events));
+    let at_work = session.reporting_to(Arc::clone(&later) as _, Arc::clone(&session.errors));
     let speaking = ordered.as_ref().unwrap_or(session);
     let lists = LocalLists::new(speaking, &shared, (tree, source_rules), request, names, owners)?
         .munging(munge_links);
@@ -102,10 +106,10 @@ pub fn copy(session: &Arc<Session>, setup: LocalSetup) -> Result<SendReport, Eng
                 };
                 Workshop::Crew(pipeline, Some(Box::new(start)))
             }
-            _ => Workshop::Here,
+            _ => Workshop::Here(Backlog::default()),
         };
         let _ends = crew.as_deref().map(Closing);
-        let mut peer = LocalPeer::new(speaking, &shared, lists, started, workshop);
+        let mut peer = LocalPeer::new(speaking, &shared, lists, started, workshop, (&at_work, &later));
         let generator = Generator::new(speaking, &shared, &mut peer, notices, Deleter::new(filters));
         let generator = generator.map_err(|source| EngineError::FileIo {
             text: "rsync: [Receiver] cannot open the current directory".into(),
@@ -115,11 +119,7 @@ pub fn copy(session: &Arc<Session>, setup: LocalSetup) -> Result<SendReport, Eng
         Ok((deleted, peer.asked(), peer.into_report()))
     });
     let (deleted, asked, report) = copied?;
-    let counters = &session.counters;
-    let data = counters.literal.load(Ordering::Relaxed);
-    let message = Message::MatchTotals { matches: 0, hash_hits: 0, false_alarms: 0, data };
-    crate::send::say(session, message);
-    counters.bytes_read.store(asked, Ordering::Relaxed);
+    session.counters.bytes_read.store(asked, Ordering::Relaxed);
     Ok(SendReport { deleted: Some(deleted), ..report })
 }
 

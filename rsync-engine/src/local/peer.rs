@@ -9,14 +9,15 @@ use rsync_proto::exit::ExitCode;
 use rsync_proto::flist::{EntryRef, FileList, Segment, split_path};
 use rsync_proto::phase::{Answers, Event as PhaseEvent, ItemAttributes, ItemFlags};
 use rsync_proto::sum::SumHead;
-use rsync_proto::text::{Event, KindCounts, Moment, Progress, Stage, Topic};
+use rsync_proto::text::{Event, KindCounts, Message, Moment, Progress, Stage, Topic};
 
+use super::backlog::{Backlog, Due, Later};
 use super::lists::LocalLists;
 use super::pipeline::Pipeline;
 use super::worker::{Asked, Copied, REQUEST_COST, SourceDir, Worker, tell};
 use crate::generate::Peer;
 use crate::receive::shared::{Notice, Shared};
-use crate::send::{count_of, remove_source};
+use crate::send::{count_of, remove_source, say};
 use crate::{EngineError, SendReport, Session};
 
 /// So many entries are known beyond what the generator works on, while there are more (spec 03 §8.5).
@@ -27,7 +28,7 @@ const ITEM_COST: u64 = 5;
 /// Where files are copied.
 pub(super) enum Workshop<'a> {
     /// In the generator's thread, one after the other.
-    Here,
+    Here(Backlog),
     /// By a crew, which is started with the first file if that is possible.
     Crew(Arc<Pipeline>, Option<Box<dyn FnOnce() -> bool + 'a>>),
 }
@@ -40,10 +41,14 @@ pub(super) struct LocalPeer<'a> {
     files: FileList,
     started: Instant,
     scanned_first: bool,
+    /// Lists that the generator does not know yet: it gets the first alone, as over a wire.
+    ahead: Vec<Arc<Segment>>,
     answers: Answers,
     workshop: Workshop<'a>,
     /// Does what is done in the generator's thread.
     worker: Worker<'a>,
+    /// What that says about its work.
+    later: &'a Later,
     /// Where the last entries came from.
     source: Option<Arc<SourceDir>>,
     items: u64,
@@ -59,6 +64,7 @@ impl<'a> LocalPeer<'a> {
         lists: LocalLists<'a>,
         started: Instant,
         workshop: Workshop<'a>,
+        (at_work, later): (&'a Session, &'a Later),
     ) -> Self {
         Self {
             session,
@@ -67,9 +73,11 @@ impl<'a> LocalPeer<'a> {
             files: FileList::new(session.negotiated.incremental_recursion()),
             started,
             scanned_first: false,
+            ahead: Vec::new(),
             answers: Answers::new(&session.negotiated),
             workshop,
-            worker: Worker::new(session, shared),
+            worker: Worker::new(at_work, shared),
+            later,
             source: None,
             items: 0,
             moved: 0,
@@ -104,15 +112,31 @@ impl<'a> LocalPeer<'a> {
         let found = list.is_some();
         if let Some(list) = list.map(Arc::new) {
             self.files.append(Arc::clone(&list))?;
-            self.shared.notify(Notice::List(list));
+            self.ahead.push(list);
         }
         if !found {
             self.files.complete();
         }
+        Ok(())
+    }
+
+    /// Makes lists until enough entries are known.
+    fn scan_ahead(&mut self) -> Result<(), EngineError> {
+        let before = self.files.next_start();
+        while !self.files.is_complete() && self.files.next_start() - before <= LOOKAHEAD {
+            self.scan()?;
+        }
+        Ok(())
+    }
+
+    /// Gives the generator the lists that it does not know yet.
+    fn hand_over(&mut self) {
+        for list in self.ahead.drain(..) {
+            self.shared.notify(Notice::List(list));
+        }
         if self.files.is_complete() {
             self.shared.notify(Notice::ListsEnd);
         }
-        Ok(())
     }
 
     /// Where `entry` comes from.
@@ -125,22 +149,63 @@ impl<'a> LocalPeer<'a> {
         }
     }
 
-    /// Copies a file that the generator asks for.
+    /// Copies a file that the generator asks for, or has it copied.
     fn transfer(&mut self, asked: Asked, size: u64) -> Result<(), EngineError> {
         if let Workshop::Crew(_, start) = &mut self.workshop
             && start.take().is_some_and(|start| !start())
         {
-            self.workshop = Workshop::Here;
+            self.finish_all()?;
+            self.workshop = Workshop::Here(Backlog::default());
         }
         if let Workshop::Crew(pipeline, _) = &self.workshop {
             pipeline.copy(asked, size);
             return self.report_settled().map(drop);
         }
+        self.is_due(Due::Item(asked))
+    }
+
+    /// Does this later, in the generator's thread.
+    fn is_due(&mut self, due: Due) -> Result<(), EngineError> {
+        let Workshop::Here(backlog) = &mut self.workshop else { return Ok(()) };
+        match backlog.push(due) {
+            Some(left) => self.work_off(left).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Does what is due until at most so many files are left; answers whether there was a file.
+    fn work_off(&mut self, left: usize) -> Result<bool, EngineError> {
+        let mut has_copied = false;
+        while let Workshop::Here(backlog) = &mut self.workshop
+            && let Some(due) = backlog.pop(left)
+        {
+            match due {
+                Due::Item(asked) if asked.request.is_some() => {
+                    has_copied = true;
+                    self.copy(&asked)?;
+                }
+                Due::Item(asked) => {
+                    if asked.attributes.flags.contains(ItemFlags::TRANSFER) {
+                        tell(self.session, Stage::Begins, &asked, None);
+                    }
+                    tell(self.session, Stage::Done, &asked, None);
+                }
+                Due::ListDone => {
+                    self.session.events.emit(Event::Progress(self.progress(Moment::ListDone, None)));
+                }
+            }
+        }
+        self.later.say();
+        Ok(has_copied)
+    }
+
+    /// Copies a file.
+    fn copy(&mut self, asked: &Asked) -> Result<(), EngineError> {
         let session = self.session;
         let entry = asked.entry()?;
         let progress = self.progress(Moment::Running, Some((&asked.list, entry)));
-        let copied = self.worker.copy(&asked, progress, |_| tell(session, Stage::Begins, &asked, None))?;
-        tell(session, Stage::Done, &asked, Some(&copied));
+        let copied = self.worker.copy(asked, progress, |_| tell(session, Stage::Begins, asked, None))?;
+        tell(session, Stage::Done, asked, Some(&copied));
         self.report_copied(entry.index(), &copied);
         Ok(())
     }
@@ -162,10 +227,13 @@ impl<'a> LocalPeer<'a> {
 
     /// Waits for everything that was asked for.
     fn finish_all(&mut self) -> Result<bool, EngineError> {
-        if let Workshop::Crew(pipeline, _) = &self.workshop {
-            pipeline.drain();
+        match &self.workshop {
+            Workshop::Here(_) => self.work_off(0),
+            Workshop::Crew(pipeline, _) => {
+                pipeline.drain();
+                self.report_settled()
+            }
         }
-        self.report_settled()
     }
 
     /// A progress report without its file, when an entry is worked on.
@@ -223,22 +291,21 @@ impl Peer for LocalPeer<'_> {
             if wanted.is_some() && !linked {
                 self.worker.target()?.set_xattrs(entry);
             }
-            match &self.workshop {
-                Workshop::Here => tell(self.session, Stage::Done, &asked, None),
-                Workshop::Crew(pipeline, _) => pipeline.say(asked),
-            }
-            return Ok(());
+            return match &self.workshop {
+                Workshop::Here(_) => self.is_due(Due::Item(asked)),
+                Workshop::Crew(pipeline, _) => {
+                    pipeline.say(asked);
+                    Ok(())
+                }
+            };
         }
         let Some(request) = self.shared.requests.take(index) else { return Err(EngineError::ReceiverGone) };
         if self.session.options.dry_run {
             let counters = &self.session.counters;
             counters.transferred_files.fetch_add(1, Ordering::Relaxed);
             counters.transferred_size.fetch_add(entry.size(), Ordering::Relaxed);
-            for stage in [Stage::Begins, Stage::Done] {
-                tell(self.session, stage, &asked, None);
-            }
             self.shared.finished(index);
-            return Ok(());
+            return self.is_due(Due::Item(asked));
         }
         asked.request = Some(request);
         self.transfer(asked, entry.size())
@@ -265,12 +332,17 @@ impl Peer for LocalPeer<'_> {
         }
         let shows = ends_list || !incremental && event <= Some(PhaseEvent::FinalDone);
         if shows && self.session.events.wants(Topic::Progress) {
-            self.session.events.emit(Event::Progress(self.progress(Moment::ListDone, None)));
+            self.is_due(Due::ListDone)?;
         }
         let Some(event) = event else { return Ok(()) };
         self.finish_all()?;
+        if self.answers.precedes_statistics(event) {
+            let data = self.session.counters.literal.load(Ordering::Relaxed);
+            say(self.session, Message::MatchTotals { matches: 0, hash_hits: 0, false_alarms: 0, data });
+        }
         if self.shared.destination().is_some() {
             self.worker.target()?.end_phase(event);
+            self.later.say();
         }
         self.shared.notify(Notice::Passed(event));
         Ok(())
@@ -289,15 +361,21 @@ impl Peer for LocalPeer<'_> {
         Ok(())
     }
 
+    fn end_round(&mut self) -> Result<(), EngineError> {
+        match &self.workshop {
+            Workshop::Here(_) => self.work_off(0).map(drop),
+            Workshop::Crew(pipeline, _) => {
+                pipeline.next_round();
+                Ok(())
+            }
+        }
+    }
+
     fn flush(&mut self) -> Result<(), EngineError> {
         if let Workshop::Crew(pipeline, _) = &self.workshop {
             pipeline.flush();
         }
         Ok(())
-    }
-
-    fn settle(&mut self) -> Result<(), EngineError> {
-        self.finish_all().map(drop)
     }
 
     fn keep_alive(&mut self) -> Result<(), EngineError> {
@@ -316,22 +394,37 @@ impl Peer for LocalPeer<'_> {
         if self.session.control.is_aborted() {
             return Err(self.session.control.reason());
         }
-        let reported = self.report_settled()?;
+        let reported = match &self.workshop {
+            Workshop::Here(_) => self.work_off(0)?,
+            Workshop::Crew(..) => self.report_settled()?,
+        };
         if self.shared.tell_finished() || reported {
             return Ok(());
         }
-        if self.scanned_first && self.files.is_complete() {
+        if self.scanned_first && self.files.is_complete() && self.ahead.is_empty() {
             let reported = self.finish_all()?;
             self.shared.tell_finished();
             return if reported { Ok(()) } else { Err(EngineError::ReceiverGone) };
         }
-        let before = self.files.next_start();
-        loop {
+        if let Workshop::Crew(pipeline, _) = &self.workshop {
+            pipeline.next_round();
+        }
+        if self.scanned_first {
+            if self.ahead.is_empty() {
+                self.scan_ahead()?;
+            }
+            self.hand_over();
+        } else {
             self.scan()?;
-            if self.files.is_complete() || self.files.next_start() - before > LOOKAHEAD {
-                return Ok(());
+            if let Some(first) = self.ahead.pop() {
+                self.shared.notify(Notice::List(first));
+            }
+            self.scan_ahead()?;
+            if self.files.is_complete() && self.ahead.is_empty() {
+                self.shared.notify(Notice::ListsEnd);
             }
         }
+        Ok(())
     }
 
     fn leaves_when_empty(&self) -> bool {

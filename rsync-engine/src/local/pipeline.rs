@@ -14,9 +14,11 @@ use super::worker::{Asked, Copied, tell};
 use crate::{EngineError, ErrorState, Session};
 
 /// Files under way at most.
-const MOST: usize = 512;
+pub(super) const MOST: usize = 512;
 /// When there are so many, so many are settled.
-const SETTLED_AT_ONCE: usize = 128;
+pub(super) const SETTLED_AT_ONCE: usize = 128;
+/// Items, those of files included, that wait to be said at most.
+pub(super) const MOST_ITEMS: usize = 8192;
 /// Files handed to one thread at once at most.
 const BATCH: usize = 32;
 /// A file of so many bytes is handed out at once.
@@ -32,8 +34,10 @@ pub(super) struct Pipeline {
 
 #[derive(Default)]
 struct Queue {
-    /// Files, and the items without content that came after them.
-    asked: VecDeque<Arc<Asked>>,
+    /// Files and items without content, and the round in which the generator named each.
+    asked: VecDeque<(u64, Arc<Asked>)>,
+    /// How often the generator has waited for lists.
+    round: u64,
     /// Files among them.
     files: usize,
     /// Files that were asked for so far.
@@ -46,6 +50,15 @@ struct Queue {
     settled: Vec<(Arc<Asked>, Copied)>,
     /// What ended the run.
     failure: Option<EngineError>,
+}
+
+/// How far what is under way is settled.
+#[derive(Clone, Copy)]
+enum Until {
+    /// At most so many files are left, and a file comes next.
+    Left(usize),
+    /// What is left was asked for in this round.
+    Round(u64),
 }
 
 impl Pipeline {
@@ -68,13 +81,14 @@ impl Pipeline {
         let job = (queue.number, Arc::clone(&asked));
         queue.number += 1;
         queue.files += 1;
-        queue.asked.push_back(asked);
+        let round = queue.round;
+        queue.asked.push_back((round, asked));
         queue.batch.push(job);
         if queue.batch.len() >= BATCH || size >= WORTH_A_BATCH {
             self.submit(&mut queue);
         }
         if queue.files >= MOST {
-            self.settle(&mut queue, MOST - SETTLED_AT_ONCE);
+            self.settle(&mut queue, Until::Left(MOST - SETTLED_AT_ONCE));
         }
     }
 
@@ -84,9 +98,24 @@ impl Pipeline {
             return;
         }
         let mut queue = self.lock();
-        queue.asked.push_back(Arc::new(asked));
-        if queue.files == 0 {
-            self.settle(&mut queue, 0);
+        let round = queue.round;
+        queue.asked.push_back((round, Arc::new(asked)));
+        if queue.asked.len() >= MOST_ITEMS {
+            self.settle(&mut queue, Until::Left(0));
+        }
+    }
+
+    /// The generator waits for lists: what it says from now on comes after what was asked for so far.
+    pub(super) fn next_round(&self) {
+        self.lock().round += 1;
+    }
+
+    /// Waits for what was asked for in earlier rounds.
+    fn end_earlier_rounds(&self) {
+        let mut queue = self.lock();
+        let round = queue.round;
+        if queue.asked.front().is_some_and(|(of, _)| *of < round) {
+            self.settle(&mut queue, Until::Round(round));
         }
     }
 
@@ -97,7 +126,7 @@ impl Pipeline {
 
     /// Waits for everything.
     pub(super) fn drain(&self) {
-        self.settle(&mut self.lock(), 0);
+        self.settle(&mut self.lock(), Until::Left(0));
     }
 
     /// The files settled since the last call.
@@ -118,12 +147,15 @@ impl Pipeline {
         }
     }
 
-    /// Settles the oldest until at most `left` files are under way, and the items after those settled.
-    fn settle(&self, queue: &mut Queue, left: usize) {
+    /// Settles the oldest.
+    fn settle(&self, queue: &mut Queue, until: Until) {
         self.submit(queue);
-        while let Some(first) = queue.asked.front()
+        while let Some((round, first)) = queue.asked.front()
             && queue.failure.is_none()
-            && (queue.files > left || first.request.is_none())
+            && match until {
+                Until::Left(left) => queue.files > left || first.request.is_none(),
+                Until::Round(end) => *round < end,
+            }
         {
             let first = Arc::clone(first);
             if first.request.is_none() {
@@ -161,7 +193,8 @@ impl Pipeline {
     }
 }
 
-/// Says what the generator and the scanner say, after everything that was asked for before.
+/// Says what the generator and the scanner say: ahead of the items that the generator collects meanwhile,
+/// as in the C rsync, and after those that were collected when it last waited for lists (spec 07 §24.1).
 pub(super) struct InOrder(pub(super) Arc<Pipeline>);
 
 impl EventSink for InOrder {
@@ -170,7 +203,7 @@ impl EventSink for InOrder {
     }
 
     fn emit(&self, event: Event<'_>) {
-        self.0.drain();
+        self.0.end_earlier_rounds();
         self.0.session.events.emit(event);
     }
 }

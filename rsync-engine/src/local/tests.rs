@@ -146,8 +146,8 @@ fn lines_of_files_under_way_come_as_if_they_were_copied_one_by_one() {
     for destination in ["aaa", "bbb", "ccc", "ddd"] {
         std::fs::create_dir_all(place.path().join(destination).join("d03/extra")).expect("dir");
     }
-    let deleting = || TransferOptions { delete: rsync_proto::options::DeleteTiming::During, ..options() };
-    let ignoring = || TransferOptions { ignore_errors: true, ..deleting() };
+    let delete = rsync_proto::options::DeleteTiming::During;
+    let ignoring = || TransferOptions { ignore_errors: true, delete, ..options() };
     let limited = TransferOptions { bwlimit: 1 << 30, ..ignoring() };
     let (expected, one_by_one) = run(place.path(), "aaa", limited);
     one_by_one.expect("copied");
@@ -165,9 +165,13 @@ fn lines_of_files_under_way_come_as_if_they_were_copied_one_by_one() {
     let differs = ours.iter().zip(&theirs).find(|(a, b)| a != b);
     assert_eq!((differs, lines.len()), (None, expected.len()));
     assert!(lines == again, "the same copy says the same");
-    let (lines, result) = run(place.path(), "ccc", deleting());
+    let late = TransferOptions { delete: rsync_proto::options::DeleteTiming::After, ..options() };
+    let (lines, result) = run(place.path(), "ccc", late);
     result.expect("copied");
-    assert!(place.path().join("ccc/d03/extra").is_dir(), "{lines:#?}");
+    assert!(
+        place.path().join("ccc/d03/extra").is_dir(),
+        "what could not be read stops deletions: {lines:#?}"
+    );
 }
 
 #[test]

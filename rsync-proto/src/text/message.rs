@@ -187,6 +187,8 @@ pub enum Message<'a> {
     SkippingDeletion,
     /// `--max-delete` was reached; so many were skipped.
     DeletionsStopped(u64),
+    /// A pass over the whole list deletes in and below this directory, which is that of an argument.
+    DeletingIn(&'a [u8]),
     /// Something was deleted, as text; a directory gets a slash.
     Deleting(&'a [u8], bool),
     /// Decided deletions cannot be kept in a file; whether a pass at the end replaces them.
@@ -326,6 +328,7 @@ impl Message<'_> {
             | Self::SkippingDeletion
             | Self::DelayFileFailed { .. }
             | Self::DeltaTransmission(_)
+            | Self::DeletingIn(_)
             | Self::FilterTrace(_)
             | Self::FuzzyBasis(..)
             | Self::FuzzyDistance(..)
@@ -369,6 +372,7 @@ impl Message<'_> {
             Self::UpToDate(_) | Self::AttributesChanged(_) => Topic::UnchangedNames,
             Self::Deleting(..) => Topic::Deletions,
             Self::DeltaTransmission(_) => Topic::Debug(Debug::Flist, 1),
+            Self::DeletingIn(_) => Topic::Debug(Debug::Del, 1),
             Self::FilterTrace(_) => Topic::Debug(Debug::Filter, 1),
             Self::FuzzyBasis(..) => Topic::Debug(Debug::Fuzzy, 1),
             Self::FuzzyDistance(..) => Topic::Debug(Debug::Fuzzy, 2),
@@ -526,6 +530,7 @@ impl Message<'_> {
                 let line = format!("Deletions stopped due to --max-delete limit ({skipped} skipped)");
                 append(out, &[line.as_bytes()]);
             }
+            Self::DeletingIn(name) => append(out, &[b"deleting in ", name]),
             Self::Deleting(name, is_dir) => {
                 append(out, &[b"deleting ", name, if is_dir { b"/" } else { b"" }]);
             }

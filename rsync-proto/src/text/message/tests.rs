@@ -104,6 +104,7 @@ fn messages() -> Vec<Message<'static>> {
         Message::CannotDeleteMountPoint(P),
         generator(F::Delete("unlink", P)),
         Message::SkippingDeletion,
+        Message::DeletingIn(P),
         Message::DeletionsStopped(12345),
         Message::Deleting(P, false),
         Message::DelayFileFailed { continues_after: false },
