@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use rsync_proto::exit::IoErrorFlags;
 use rsync_proto::filter::{DirRules, Filters};
-use rsync_proto::flist::{
-    Columns, Entry, EntryFlags, EntryRef, FileList, Finish, Order, Segment, SegmentBuilder,
-};
+use rsync_proto::flist::{Columns, Entry, EntryFlags, EntryRef, Finish, Order, Segment, SegmentBuilder};
 use rsync_proto::text::{Event, Topic};
 
 use super::facts::{ChangeMode, Examiner, ReadAttributes};
