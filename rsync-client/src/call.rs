@@ -1,5 +1,7 @@
 //! One call over one connection: cancellation, timeout, and the fate of the process behind it.
 
+use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use rsync_engine::Connection;
@@ -10,7 +12,7 @@ use rsync_proto::wire::{NeedsInput, WireError};
 
 use crate::ClientError;
 use crate::client::{Client, parse_remote};
-use crate::connect::Transport;
+use crate::connect::{Shell, Transport};
 use crate::report::Module;
 
 impl Client {
@@ -32,25 +34,27 @@ impl Client {
     /// What prevents the connection, or the daemon's refusal.
     pub fn list_modules_of(&self, remote: &Remote) -> Result<Vec<Module>, ClientError> {
         let transport = self.connect_daemon(remote)?;
-        // A daemon over a remote shell ends a listing with a status of 255, which means nothing.
-        let (modules, _) = self.call(transport, |mut connection| {
+        let listing = |connection: &mut Connection| {
             let mut modules = Vec::new();
-            self.log_in(&mut connection, remote, b"", |line| {
+            self.log_in(connection, remote, b"", |line| {
                 if let Some((name, comment)) = parse_listing_line(line) {
                     modules.push(Module { name: name.into(), comment: comment.into() });
                 }
             })?;
-            Ok((modules, ExitCode::OK))
-        })?;
+            Ok(ControlFlow::Break(modules))
+        };
+        let (modules, _) = self.call(transport, listing, |_, never: Infallible| match never {})?;
         Ok(modules)
     }
 
-    /// Runs `session`, which answers a value and its exit code, over a connection of its own. The status
-    /// of a remote shell raises the code of the answer or of the error.
-    pub(crate) fn call<T>(
+    /// Runs `greet`, which may be the whole call, and then `session`, which answers a value and its exit
+    /// code, over a connection of its own. The status of a remote shell raises the exit code of a session;
+    /// until there is one it counts for nothing, for a C daemon ends with 255 then, whatever happened.
+    pub(crate) fn call<G, T>(
         &self,
         transport: Transport,
-        session: impl FnOnce(Connection) -> Result<(T, ExitCode), ClientError>,
+        greet: impl FnOnce(&mut Connection) -> Result<ControlFlow<T, G>, ClientError>,
+        session: impl FnOnce(Connection, G) -> Result<(T, ExitCode), ClientError>,
     ) -> Result<(T, ExitCode), ClientError> {
         let Transport { link, child, proxy_request, tls } = transport;
         let control = link.control.clone();
@@ -66,7 +70,18 @@ impl Client {
         if let Some(tls) = tls {
             connection = tls.protect(connection)?;
         }
-        match (session(connection), child) {
+        let greeting = match greet(&mut connection) {
+            Ok(ControlFlow::Continue(greeting)) => greeting,
+            Ok(ControlFlow::Break(value)) => {
+                leave(connection, child, false);
+                return Ok((value, ExitCode::OK));
+            }
+            Err(error) => {
+                leave(connection, child, true);
+                return Err(error);
+            }
+        };
+        match (session(connection, greeting), child) {
             (result, None) => result,
             (Ok((value, own)), Some(child)) => Ok((value, child.finish(own, false))),
             (Err(error), Some(child)) => {
@@ -79,6 +94,14 @@ impl Client {
                 })
             }
         }
+    }
+}
+
+/// Ends the process behind a connection that led to no session, whatever its status is.
+fn leave(connection: Connection, child: Option<Shell>, failed: bool) {
+    drop(connection);
+    if let Some(child) = child {
+        child.finish(ExitCode::OK, failed);
     }
 }
 

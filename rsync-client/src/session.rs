@@ -1,5 +1,6 @@
 //! From a connection to an agreement: request, argument list, binary setup (spec 01 §2.7, §3, §4).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bstr::{BString, ByteSlice};
@@ -58,7 +59,8 @@ impl Client {
             RemoteKind::Shell => {
                 let words = options.server_words(direction, Wire::Shell, self.own_protocol(), paths);
                 let transport = self.connect_shell(remote, words.first)?;
-                self.call(transport, |mut connection| {
+                let greet = |_: &mut Connection| Ok(ControlFlow::Continue(()));
+                self.call(transport, greet, |mut connection, ()| {
                     if let Some(second) = words.second {
                         let mut list = Vec::new();
                         put_secluded_arguments(&mut list, &to_wire(charset, second));
@@ -85,9 +87,11 @@ impl Client {
             return Err(ClientError::NoModule { over_shell: self.options.rsh.is_some() });
         }
         let transport = self.connect_daemon(remote)?;
-        self.call(transport, |mut connection| {
-            let login = self.log_in(&mut connection, remote, module, |_| {})?;
-            let Login::Open { peer, agreed } = login else { return Ok((None, ExitCode::OK)) };
+        let greet = |connection: &mut Connection| match self.log_in(connection, remote, module, |_| {})? {
+            Login::Open { peer, agreed } => Ok(ControlFlow::Continue((peer, agreed))),
+            Login::Done => Ok(ControlFlow::Break(None)),
+        };
+        self.call(transport, greet, |mut connection, (peer, agreed)| {
             let protocol = u8::try_from(agreed).unwrap_or_else(|_| self.own_protocol());
             let mut words = options.server_words(direction, Wire::Daemon { module }, protocol, paths);
             words.second = words.second.map(|second| to_wire(charset, second));

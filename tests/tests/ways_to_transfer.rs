@@ -226,6 +226,18 @@ fn a_daemon_is_reached_over_a_remote_shell() {
 }
 
 #[test]
+fn how_a_shell_ends_means_nothing_before_a_module_is_open() {
+    let greeting = "--rsync-path=echo @RSYNCD: 31.0 md5; read greeting; read module";
+    for end in ["echo @ERROR: nothing here", "printf 'pub\\tfiles\\n@RSYNCD: EXIT\\n'", "true"] {
+        let server = format!("{greeting}; {end}; exit 77;");
+        Twins::new(Tree::new().dir("d"))
+            .run(["-e", "{rsh}", &server, "h::"])
+            .run(["-ri", "-e", "{rsh}", &server, "h::pub", "d/"])
+            .assert_same();
+    }
+}
+
+#[test]
 fn times_to_stop_are_read_as_the_c_rsync_reads_them() {
     let lines = [
         "--stop-after=0",

@@ -17,11 +17,9 @@ use crate::ClientError;
 
 pub use custom::{ConnectRequest, Connector};
 pub(crate) use program::connect_program;
-pub(crate) use shell::{ShellCommand, default_blocking_io};
+pub(crate) use shell::{Shell, ShellCommand, default_blocking_io};
 pub(crate) use tcp::{TcpOptions, connect_tcp};
 pub(crate) use tls::Tls;
-
-use shell::Shell;
 
 /// A connection, before anything was said over it.
 #[derive(Debug)]
