@@ -7,13 +7,14 @@
 //! [`RunResult`](job::RunResult) is what it answers.
 
 mod clock;
-mod duration;
 pub mod config;
+mod duration;
 mod error;
 pub mod health;
 pub mod job;
 pub mod schedule;
 mod secret;
+pub mod site;
 pub mod store;
 pub mod upstream;
 

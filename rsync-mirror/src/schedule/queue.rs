@@ -208,6 +208,14 @@ impl Scheduler {
         entry.plan(name, now);
     }
 
+    /// A job that was to start could not, and is due again at that time.
+    pub fn put_off(&mut self, name: &str, until: Timestamp) {
+        if let Some(entry) = self.jobs.get_mut(name) {
+            entry.is_running = false;
+            entry.due = Some(until);
+        }
+    }
+
     /// What to do at this moment. Call it again after every change and at [`Scheduler::wake`].
     pub fn decide(&mut self, now: Timestamp) -> Vec<Decision> {
         let mut decisions = Vec::new();

@@ -120,7 +120,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// [`StoreError::Fenced`] if it was lost.
     fn renew(&self, lease: &Lease, time: Duration, now: Timestamp) -> Result<Lease, StoreError>;
 
-    /// Ends a run. The job's oldest runs beyond `keep` are forgotten.
+    /// Ends a run. One that was cancelled though nobody holds the job is due again at once. The job's oldest runs beyond `keep` are forgotten.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] if the lease was lost; then nothing is written.

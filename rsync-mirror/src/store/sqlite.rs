@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, named_params, params};
 
 use super::{JobRecord, Lease, Store, StoreError};
-use crate::job::{RunId, RunResult};
+use crate::job::{Class, RunId, RunResult};
 use crate::schedule::Hold;
 
 /// Each brings the database from one version to the next; what is here is never changed again.
@@ -217,13 +217,15 @@ impl Store for SqliteStore {
         let write = |connection: &mut Connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let changed = transaction.execute(
-                "UPDATE jobs SET owner = NULL, lease_until = NULL, claimed = NULL, interrupted = 0,
+                "UPDATE jobs SET owner = NULL, lease_until = NULL, claimed = NULL,
+                    interrupted = (:cut AND hold IS NULL),
                     succeeded = iif(:good, :ended, succeeded),
                     size = iif(:good, coalesce(:size, size), size),
                     size_text = iif(:good AND :size IS NOT NULL, NULL, size_text)
                  WHERE name = :name AND fence = :fence AND owner IS NOT NULL",
                 named_params! {
                     ":good": is_good,
+                    ":cut": result.class == Class::Cancelled,
                     ":ended": result.ended.as_millisecond(),
                     ":size": (result.stats.size > 0).then_some(result.stats.size),
                     ":name": lease.job,

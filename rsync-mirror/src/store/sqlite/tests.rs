@@ -106,6 +106,19 @@ fn holds_and_sizes_outlive_the_process_and_a_run_knows_the_size_better() {
 }
 
 #[test]
+fn a_cancelled_run_is_made_up_for_unless_the_job_is_held() {
+    let (_directory, store) = store();
+    store.job("a", at(0)).unwrap();
+    for (hold, made_up_for, end) in [(None, true, 20), (Some(Hold::Paused), false, 40)] {
+        let lease = claim(&store, "me", end - 5).unwrap();
+        store.hold("a", hold).unwrap();
+        let number = u32::try_from(end).unwrap();
+        store.finish(&lease, &result("a", number, end, Class::Cancelled), 10).unwrap();
+        assert_eq!(store.job("a", at(end)).unwrap().interrupted, made_up_for, "{hold:?}");
+    }
+}
+
+#[test]
 fn old_runs_are_forgotten() {
     let (_directory, store) = store();
     store.job("a", at(0)).unwrap();

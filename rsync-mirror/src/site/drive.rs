@@ -1,0 +1,265 @@
+//! The driver: starts what is due, keeps leases, ends the site.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rsync_proto::text::Severity;
+
+use super::notify::{Change, Condition};
+use super::state::{Lines, Running, State};
+use super::{LEASE, OWNER, Site, SiteEvent};
+use crate::config::Allowance;
+use crate::job::{Cancel, Class, ProgressBoard, RunContext, RunId, RunResult, Stats, StopReason};
+use crate::schedule::Decision;
+use crate::store::Lease;
+
+/// The longest sleep of the driver, so that changes of the system's clock are noticed.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// When a job that could not be started is tried again.
+const SECOND_TRY: SignedDuration = SignedDuration::from_secs(60);
+
+/// A run that a thread is about to make.
+struct Start {
+    job: Arc<crate::config::SiteJob>,
+    context: RunContext,
+}
+
+impl Site {
+    /// Drives the site until it was told to stop and all runs have ended.
+    pub fn run(&self) {
+        let mut state = self.state();
+        while let Some(wait) = self.step(&mut state) {
+            let (next, _) =
+                self.shared.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
+            state = next;
+        }
+    }
+
+    /// Tells the site to stop: nothing is started any more, and runs that go on for longer than the
+    /// configured time are cut off, to be made again by the next process. A second call cuts them off
+    /// at once.
+    pub fn stop(&self) {
+        let mut state = self.state();
+        let elapsed = self.shared.surroundings.clock.elapsed();
+        let drain = state.config.site.drain;
+        let deadline = if state.stopping.is_some() { elapsed } else { elapsed.saturating_add(drain) };
+        let is_cut = state.stopping.is_some_and(|stopping| stopping.is_cut);
+        state.stopping = Some(super::state::Stopping { deadline, is_cut });
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// Does what is to do at this moment; how long nothing will be, or `None` when all is over.
+    pub(super) fn step(&self, state: &mut State) -> Option<Duration> {
+        let clock = &self.shared.surroundings.clock;
+        let (now, elapsed) = (clock.now(), clock.elapsed());
+        self.renew(state, now, elapsed);
+        if let Some(stopping) = &mut state.stopping {
+            if state.jobs.values().all(|job| job.run.is_none()) {
+                return None;
+            }
+            if elapsed < stopping.deadline {
+                return Some((stopping.deadline - elapsed).min(LEASE / 3));
+            }
+            if !stopping.is_cut {
+                stopping.is_cut = true;
+                let runs = state.jobs.values().filter_map(|job| job.run.as_ref());
+                runs.for_each(|run| run.cancel.cancel(StopReason::Shutdown));
+            }
+            return Some(LEASE / 3);
+        }
+        self.watch_staleness(state, now);
+        for decision in state.scheduler.decide(now) {
+            match decision {
+                Decision::Start(name) => self.start_run(state, &name, now, elapsed),
+                Decision::Yield(name) => {
+                    if let Some(run) = state.jobs.get(&name).and_then(|job| job.run.as_ref()) {
+                        run.cancel.cancel(StopReason::Requested);
+                    }
+                }
+            }
+        }
+        let until = |wake: Timestamp| Duration::try_from(wake.duration_since(now)).unwrap_or(Duration::ZERO);
+        let wake = state.scheduler.wake(now).map_or(LONGEST_WAIT, until);
+        Some(wake.clamp(Duration::from_millis(1), LONGEST_WAIT).min(LEASE / 3))
+    }
+
+    fn renew(&self, state: &mut State, now: Timestamp, elapsed: Duration) {
+        for (name, job) in &mut state.jobs {
+            let Some(run) = job.run.as_mut().filter(|run| run.renew_at <= elapsed) else { continue };
+            match self.store().renew(&run.lease, LEASE, now) {
+                Ok(lease) => {
+                    run.lease = lease;
+                    run.renew_at = elapsed + LEASE / 3;
+                }
+                Err(error) => {
+                    self.event(&SiteEvent::Trouble(format!("{name}: the lease is not renewed: {error}")));
+                    // Somebody else may run the job by the time the lease is over.
+                    if run.lease.until <= now || matches!(error, crate::store::StoreError::Fenced { .. }) {
+                        run.cancel.cancel(StopReason::Shutdown);
+                    }
+                }
+            }
+        }
+    }
+
+    fn watch_staleness(&self, state: &mut State, now: Timestamp) {
+        for (name, job) in &mut state.jobs {
+            if job.record.hold.is_none() && job.condition != Condition::Stale && job.is_stale(now) {
+                let change = Change {
+                    job: name.clone(),
+                    before: job.condition,
+                    after: Condition::Stale,
+                    message: "its last good run is too long ago".to_owned(),
+                };
+                job.condition = Condition::Stale;
+                let site = self.clone();
+                // The lock is held; whoever is told may ask the site something.
+                let _ = std::thread::Builder::new().spawn(move || site.tell(change));
+            }
+        }
+    }
+
+    fn start_run(&self, state: &mut State, name: &str, now: Timestamp, elapsed: Duration) {
+        let again = now.saturating_add(SECOND_TRY).unwrap_or(Timestamp::MAX);
+        let allowance = match state.jobs.get(name) {
+            Some(job) => Allowance::of(&job.config.windows, &state.zone, now),
+            None => return,
+        };
+        if let Allowance::Nothing(until) = allowance {
+            state.scheduler.put_off(name, until);
+            return;
+        }
+        let lease = match self.store().claim(name, OWNER, LEASE, now) {
+            Ok(Some(lease)) => lease,
+            Ok(None) => {
+                state.scheduler.put_off(name, again);
+                return;
+            }
+            Err(error) => {
+                self.event(&SiteEvent::Trouble(format!("{name} is not started: {error}")));
+                state.scheduler.put_off(name, again);
+                return;
+            }
+        };
+        let site = &state.config.site;
+        let Some(job) = state.jobs.get_mut(name) else { return };
+        let mut context = RunContext::new(site.state_dir.join("jobs"));
+        context.log_dir = Some(site.log_dir());
+        context.clock = Arc::clone(&self.shared.surroundings.clock);
+        context.cancel = Cancel::default();
+        context.progress = ProgressBoard::default();
+        context.accept = job.accept.take();
+        context.fence = Some(lease.fence);
+        context.bandwidth = match allowance {
+            Allowance::Rate(rate) => Some(rate),
+            _ => None,
+        };
+        let lines = Lines::default();
+        let said = lines.clone();
+        context.lines = Some(Arc::new(move |severity: Severity, text: &str| {
+            said.push(if severity == Severity::Error { "error" } else { "info" }, text);
+        }));
+        let run = Running {
+            started: now,
+            cancel: context.cancel.clone(),
+            progress: context.progress.clone(),
+            lease: lease.clone(),
+            renew_at: elapsed + LEASE / 3,
+            lines,
+        };
+        let start = Start { job: Arc::clone(&job.config), context };
+        let (handle, thread_lease) = (self.clone(), lease.clone());
+        let thread = std::thread::Builder::new().name(format!("job {name}"));
+        match thread.spawn(move || handle.run_job(start, &thread_lease)) {
+            Ok(_) => {
+                job.record.started = Some(now);
+                job.run = Some(run);
+                self.event(&SiteEvent::Started { job: name.to_owned() });
+            }
+            Err(error) => {
+                self.event(&SiteEvent::Trouble(format!("{name}: no thread for a run: {error}")));
+                if let Err(error) = self.store().release(&lease) {
+                    self.event(&SiteEvent::Trouble(error.to_string()));
+                }
+                state.scheduler.put_off(name, again);
+            }
+        }
+    }
+
+    /// Makes a run, in a thread of its own.
+    fn run_job(&self, start: Start, lease: &Lease) {
+        let Start { job, context } = start;
+        let began = self.now();
+        let runner = Arc::clone(&self.shared.surroundings.runner);
+        let result = catch_unwind(AssertUnwindSafe(|| runner.run(&job.job, &context)));
+        let result = result.unwrap_or_else(|_| panicked(&job.job.name, began, self.now()));
+        let keep = self.config().site.history;
+        if let Err(error) = self.store().finish(lease, &result, keep) {
+            self.event(&SiteEvent::Trouble(format!("{}: the run is not remembered: {error}", result.job)));
+        }
+        self.ended(result);
+    }
+
+    fn ended(&self, result: RunResult) {
+        let result = Arc::new(result);
+        let now = self.now();
+        let mut state = self.state();
+        state.scheduler.ended(&result.job, now);
+        let is_gone = state.scheduler.planned(&result.job, now).is_none();
+        let mut change = None;
+        if let Some(job) = state.jobs.get_mut(&result.job) {
+            job.run = None;
+            job.counts.add(&result);
+            let record = &mut job.record;
+            record.ended = Some(result.ended);
+            record.interrupted = false;
+            if result.class.is_good() {
+                record.succeeded = Some(result.ended);
+                if result.stats.size > 0 {
+                    record.size = Some(result.stats.size);
+                    record.size_text = None;
+                }
+            }
+            record.last = Some((*result).clone());
+            change = Change::of_run(job.condition, job.is_stale(now), &result);
+            if let Some(change) = &change {
+                job.condition = change.after;
+            }
+        }
+        if is_gone {
+            state.jobs.remove(&result.job);
+        }
+        drop(state);
+        self.event(&SiteEvent::Ended(result));
+        if let Some(change) = change {
+            self.tell(change);
+        }
+        self.shared.changed.notify_all();
+    }
+}
+
+/// What is known of a run whose thread panicked, which is a fault of this program.
+fn panicked(job: &str, started: Timestamp, ended: Timestamp) -> RunResult {
+    RunResult {
+        id: RunId::new(started, rand::random()),
+        job: job.to_owned(),
+        attempt: 0,
+        exit: 70,
+        class: Class::Permanent,
+        started,
+        ended,
+        upstream: None,
+        stats: Stats::default(),
+        failed: Vec::new(),
+        failed_count: 0,
+        refusals: Vec::new(),
+        generation: None,
+        unchanged: false,
+        message: "the run ended by a fault of this program; please report it with the log of the process"
+            .to_owned(),
+        log: None,
+    }
+}
