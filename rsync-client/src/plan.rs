@@ -127,6 +127,27 @@ impl Client {
     }
 }
 
+impl Action {
+    /// The action that an event of a dry run tells of, for whoever takes actions one by one: the items of
+    /// unchanged entries, and events that are none, tell of none.
+    #[must_use]
+    pub fn of(event: &Event<'_>) -> Option<Self> {
+        match event {
+            Event::Item { stage: Stage::Done, item } => action(item),
+            Event::Deleted { name, is_dir } => Some(Self {
+                path: (*name).into(),
+                kind: if *is_dir { EntryKind::Dir } else { EntryKind::File },
+                operation: Operation::Delete,
+                size: 0,
+                mtime: 0,
+                mode: 0,
+                target: None,
+            }),
+            _ => None,
+        }
+    }
+}
+
 impl Plan {
     /// Whether the destination is already as it should be.
     #[must_use]
@@ -147,19 +168,7 @@ impl EventSink for Planner {
     }
 
     fn emit(&self, event: Event<'_>) {
-        let action = match event {
-            Event::Item { stage: Stage::Done, item } => action(item),
-            Event::Deleted { name, is_dir } => Some(Action {
-                path: name.into(),
-                kind: if is_dir { EntryKind::Dir } else { EntryKind::File },
-                operation: Operation::Delete,
-                size: 0,
-                mtime: 0,
-                mode: 0,
-                target: None,
-            }),
-            _ => None,
-        };
+        let action = Action::of(&event);
         self.actions.lock().unwrap_or_else(PoisonError::into_inner).extend(action);
         self.events.emit(event);
     }

@@ -100,11 +100,27 @@ pub enum MirrorError {
     /// The run was stopped.
     #[error("{0}")]
     Stopped(StopReason),
+    /// The transfer came to its end without everything.
+    #[error("{upstream}: {} (code {code}); {count} paths failed", rsync_proto::exit::ExitCode::new(*.code).text())]
+    Partial {
+        /// Where it came from.
+        upstream: String,
+        /// rsync's code.
+        code: u8,
+        /// How many paths are known to have failed.
+        count: u64,
+    },
+    /// The upstream is there, and nothing comes.
+    #[error("{upstream}: nothing moved for {}", span(*.after))]
+    Stalled {
+        /// Where it came from.
+        upstream: String,
+        /// How long that was.
+        after: Duration,
+    },
     /// The run took too long.
-    #[error("{job} timeout after {}", jiff::SignedDuration::try_from(*.after).map(|after| format!("{after:#}")).unwrap_or_default())]
+    #[error("timeout after {}", span(*.after))]
     TimedOut {
-        /// The job.
-        job: String,
         /// How long it may take.
         after: Duration,
     },
@@ -136,11 +152,23 @@ impl MirrorError {
             Self::Program { code, .. } => *code,
             Self::Stopped(StopReason::LowSpace) => ExitCode::FILE_IO.code(),
             Self::Stopped(_) => ExitCode::SIGNAL.code(),
-            Self::TimedOut { .. } => ExitCode::TIMEOUT.code(),
+            Self::Partial { code, .. } => *code,
+            Self::Stalled { .. } | Self::TimedOut { .. } => ExitCode::TIMEOUT.code(),
         }
+    }
+
+    /// Says what could not be done with a path.
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
     }
 }
 
 fn list(refusals: &[Refusal]) -> String {
     refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn span(time: Duration) -> String {
+    let span = jiff::SignedDuration::try_from(time);
+    span.map(|span| format!("{span:#}")).unwrap_or_default()
 }

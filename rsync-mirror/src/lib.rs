@@ -8,10 +8,12 @@
 
 mod clock;
 pub mod config;
+mod durable;
 mod duration;
 mod error;
 pub mod health;
 pub mod job;
+pub mod publish;
 pub mod schedule;
 mod secret;
 pub mod site;

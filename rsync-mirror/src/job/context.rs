@@ -7,6 +7,7 @@ use rsync_client::ClientEnvironment;
 use rsync_proto::text::{EventSink, Severity};
 
 use super::cancel::Cancel;
+use super::program::{Processes, Spawn};
 use super::progress::ProgressBoard;
 use super::result::RunId;
 use crate::clock::{Chance, Clock, RandomChance, SystemClock};
@@ -29,6 +30,8 @@ pub struct RunContext {
     pub chance: Arc<dyn Chance>,
     /// Shells, proxies and the like for the client.
     pub environment: ClientEnvironment,
+    /// Starts programs.
+    pub spawn: Arc<dyn Spawn>,
     /// Which upstreams are well.
     pub health: Arc<dyn Health>,
     /// Ends the run.
@@ -58,6 +61,7 @@ impl RunContext {
             clock: Arc::new(SystemClock::default()),
             chance: Arc::new(RandomChance),
             environment: ClientEnvironment::from_env(),
+            spawn: Arc::new(Processes),
             health: Arc::new(Unchecked),
             cancel: Cancel::default(),
             progress: ProgressBoard::default(),

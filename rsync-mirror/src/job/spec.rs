@@ -167,7 +167,8 @@ pub struct Timeouts {
     /// Without anything said in a connection (rsync's `--timeout`, whole seconds).
     #[serde(with = "friendly::optional")]
     pub io: Option<Duration>,
-    /// Without any file, entry or byte more, though the connection is alive.
+    /// Without any entry that changes or byte of a file, though the connection is alive. A tree of which
+    /// nothing changes shows no progress however long it is, so this is meant for hours.
     #[serde(with = "friendly::optional")]
     pub no_progress: Option<Duration>,
     /// For the whole run with all its attempts.
@@ -531,7 +532,7 @@ impl Default for Timeouts {
         Self {
             connect: Some(Duration::from_secs(60)),
             io: Some(Duration::from_secs(120)),
-            no_progress: Some(Duration::from_secs(3600)),
+            no_progress: None,
             total: None,
         }
     }

@@ -1,6 +1,10 @@
 //! Several upstreams of a job: which is taken, and which comes next when it fails.
 
+mod choice;
+
 use crate::job::Upstream;
+
+pub(crate) use choice::order;
 
 /// Knows which upstreams are well. Whoever checks them regularly answers from memory; a run asks before
 /// each attempt.
