@@ -6,6 +6,7 @@
 //! it: directories, time, chance, a handle that ends it, a board that shows how far it is. A
 //! [`RunResult`](job::RunResult) is what it answers.
 
+pub mod api;
 mod clock;
 pub mod config;
 mod durable;

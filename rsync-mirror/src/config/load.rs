@@ -11,7 +11,7 @@ use super::settings::{CronText, Extras, ScheduleText, Site, SiteJob};
 use super::source::{Finding, Findings, Table, Texts, unknown};
 use super::{About, Config};
 use crate::Secret;
-use crate::job::Job;
+use crate::job::{Job, check_job};
 use crate::schedule::{CronTimes, Limits, Rules, Timetable, When};
 
 /// Keys of a file as a whole.
@@ -191,6 +191,7 @@ fn read_job(
     findings: &mut Findings<'_>,
 ) -> Option<SiteJob> {
     let (span, table) = own;
+    let before = findings.count();
     let mut merged = table;
     inherit(&mut merged, tables, &mut BTreeSet::new(), findings);
     merge(&mut merged, &tables.defaults.1);
@@ -213,6 +214,12 @@ fn read_job(
         return None;
     }
     job.options.extend(extras.extra_options.iter().cloned());
+    // What is missing already need not be missed twice.
+    if findings.count() == before
+        && let Err(error) = check_job(&job)
+    {
+        findings.find(&span, error.to_string());
+    }
     let when = match when(&extras.schedule, site) {
         Ok(when) => when,
         Err(error) => {

@@ -123,6 +123,11 @@ impl<'a> Findings<'a> {
         }
     }
 
+    /// How much was found so far.
+    pub(super) fn count(&self) -> usize {
+        self.found.len()
+    }
+
     /// Whether nothing is wrong so far.
     pub(super) fn is_clean(&self) -> bool {
         self.found.is_empty()

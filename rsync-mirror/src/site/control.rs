@@ -40,7 +40,7 @@ pub enum CommandError {
 }
 
 impl Site {
-    pub(super) fn unknown(&self, name: &str) -> CommandError {
+    pub(crate) fn unknown(&self, name: &str) -> CommandError {
         let state = self.state();
         let near = |known: &&String| strsim::damerau_levenshtein(known, name);
         let hint = state.jobs.keys().min_by_key(near).filter(|known| near(known) <= 2).cloned();

@@ -23,7 +23,7 @@ pub use view::{Counts, JobView, LogLine, ProgressView, SiteView};
 
 use crate::Clock;
 use crate::config::{Config, ConfigError};
-use crate::job::{Job, RunContext, RunResult};
+use crate::job::{Job, RunContext, RunResult, run_job};
 use crate::store::{Store, StoreError};
 use state::State;
 
@@ -36,6 +36,16 @@ const OWNER: &str = "site";
 pub trait Runner: Send + Sync + fmt::Debug {
     /// Runs a job to its end, whatever that is.
     fn run(&self, job: &Job, context: &RunContext) -> RunResult;
+}
+
+/// Runs jobs in this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InProcess;
+
+impl Runner for InProcess {
+    fn run(&self, job: &Job, context: &RunContext) -> RunResult {
+        run_job(job, context)
+    }
 }
 
 /// Why a site cannot begin.
@@ -201,4 +211,4 @@ impl Site {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -58,11 +58,11 @@ fn result(job: &str, started: jiff::Timestamp, ended: jiff::Timestamp, class: Cl
     }
 }
 
-struct World {
+pub(crate) struct World {
     directory: tempfile::TempDir,
     clock: Arc<ManualClock>,
     stage: Arc<Stage>,
-    site: Site,
+    pub(crate) site: Site,
     said: Arc<Mutex<Vec<String>>>,
 }
 
@@ -75,12 +75,12 @@ fn write(directory: &Path, text: &str) -> PathBuf {
     path
 }
 
-fn job(name: &str) -> String {
+pub(crate) fn job(name: &str) -> String {
     format!("[[job]]\nname = '{name}'\nupstream = 'rsync://a/a/'\nschedule = {{ interval = '1h' }}\n")
 }
 
 impl World {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new("2026-03-10T12:00:00Z".parse().unwrap()));
         Self::again(directory, clock, text)
@@ -102,12 +102,12 @@ impl World {
         Self { directory, clock, stage, site, said }
     }
 
-    fn step(&self) -> Option<Duration> {
+    pub(crate) fn step(&self) -> Option<Duration> {
         let mut state = self.site.state();
         self.site.step(&mut state)
     }
 
-    fn pass(&self, seconds: u64) {
+    pub(crate) fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
         self.step();
     }
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// Ends a run and waits until the site knows.
-    fn end(&self, name: &str, class: Class) {
+    pub(crate) fn end(&self, name: &str, class: Class) {
         self.stage.ends.lock().unwrap().push((name.to_owned(), class));
         self.ended(name);
     }

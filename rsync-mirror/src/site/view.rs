@@ -59,6 +59,8 @@ pub struct JobView {
     pub exit: Option<u8>,
     /// What that means.
     pub class: Option<Class>,
+    /// The number of the tree that readers see, where trees have numbers.
+    pub generation: Option<u64>,
     /// What was wrong with the last run.
     pub message: String,
     /// How far the current run is.
@@ -210,6 +212,7 @@ fn job_view(state: &State, name: &str, now: Timestamp) -> Option<JobView> {
         size_text: record.size_text.clone(),
         exit: last.map(|last| last.exit),
         class: last.map(|last| last.class),
+        generation: last.and_then(|last| last.generation),
         message: last.map(|last| last.message.clone()).unwrap_or_default(),
         progress: job.run.as_ref().map(|run| progress(run.started, run.progress.snapshot())),
         description: about.description.clone(),
