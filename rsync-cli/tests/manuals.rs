@@ -54,11 +54,13 @@ fn the_man_page_is_read_without_a_warning_and_names_every_option() {
 }
 
 #[test]
-fn the_pages_of_the_daemon_are_read_without_a_complaint() {
+fn the_pages_of_the_daemon_and_of_mirrors_are_read_without_a_complaint() {
     let place = written();
     for (page, words) in [
         ("rsyncd.8", ["--check-config", "--no-detach", "/etc/rsyncd.conf"]),
         ("rsyncd.conf.5", ["hosts allow", "metrics address", "max connections"]),
+        ("rsync-mirror.1", ["75 somebody else holds a lock", "sync", "plan"]),
+        ("rsync-mirror-sync.1", ["--max-delete", "--lock-file", "--publish"]),
     ] {
         let (text, complaints) = run(place.path(), &["man", "-l", "--warnings", page]);
         assert_eq!(complaints, "", "{page}");

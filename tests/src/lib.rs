@@ -14,6 +14,7 @@ pub mod hostile;
 pub mod long;
 pub mod loop_device;
 pub mod matrix;
+pub mod mirror;
 pub mod mixed;
 pub mod mount;
 pub mod network;
@@ -32,6 +33,7 @@ pub mod ways;
 pub mod work;
 
 pub use daemon::Daemon;
+pub use mirror::Mirror;
 pub use network::Namespace;
 pub use outcome::{Outcome, run, run_for};
 pub use program::Side;

@@ -34,6 +34,12 @@ impl Side {
     }
 }
 
+/// The program that keeps mirrors.
+#[must_use]
+pub fn mirror() -> PathBuf {
+    under_test("rsync-mirror", "E2E_RSYNC_MIRROR")
+}
+
 /// A helper program of this package.
 #[must_use]
 pub fn helper(name: &str) -> PathBuf {

@@ -76,12 +76,20 @@ impl Run<'_> {
         self.enter(Phase::Surveying);
         let limits = self.limits(staged, &Guard::default());
         let found = survey(self.job, self.context, upstream, staged, &self.log, limits, None);
-        let (survey, code) = found?;
+        let (survey, code, failures) = found?;
         let before = self.before.as_ref().map(|before| before.stats);
         let canary = canary_here(&self.job.guard, &staged.seen);
         let space = Space::of(&staged.work);
-        self.refuse(guard::judge(&self.job.guard, &survey, before.as_ref(), space, canary))?;
+        let refusals = guard::judge(&self.job.guard, &survey, before.as_ref(), space, canary);
         let unreadable = code != 0;
+        if unreadable && refusals.contains(&Refusal::Empty) {
+            // Nothing is known of the upstream: there is nothing that anybody could accept.
+            self.class = Class::Transient;
+            let count = failures.count;
+            self.failures = failures;
+            return Err(partial(upstream, ExitCode::new(code), count));
+        }
+        self.refuse(refusals)?;
         if survey.is_unchanged() && !unreadable && !staged.pending && !self.unfinished {
             self.stats.take(&survey.totals);
             self.log.line(Severity::Info, "nothing to do");

@@ -12,7 +12,7 @@ use super::guard::{Space, Survey, judge};
 use super::log::RunLog;
 use super::result::Refusal;
 use super::rsync::{self, Stage, transfer};
-use super::sink::{Listener, Surveyor};
+use super::sink::{Failures, Listener, Surveyor};
 use super::spec::{Job, Method, Publish, Upstream};
 use super::state::JobState;
 use super::watch::Limits;
@@ -80,7 +80,7 @@ pub fn plan_job(job: &Job, context: &RunContext, actions: Option<Actions>) -> Re
             staged.seen.clone(),
         );
         match survey(job, context, upstream, &staged, &log, limits, actions.clone()) {
-            Ok((survey, exit)) => {
+            Ok((survey, exit, _)) => {
                 let space = Space::of(nearest(&staged.seen));
                 let canary = canary_here(&job.guard, &staged.seen);
                 let stats = before.as_ref().map(|before| &before.stats);
@@ -109,7 +109,7 @@ fn nearest(path: &std::path::Path) -> &std::path::Path {
     path.ancestors().find(|path| path.exists()).unwrap_or(path)
 }
 
-/// A dry run of a job's transfer: its numbers and its exit code.
+/// A dry run of a job's transfer: its numbers, its exit code, what failed in it.
 ///
 /// It costs the upstream a second list. A look at the list of the transfer itself could not do: rsync deletes
 /// and creates while lists still arrive, a daemon decides what the list holds, and which deletions follow
@@ -123,12 +123,12 @@ pub(super) fn survey(
     log: &Arc<RunLog>,
     limits: Limits,
     actions: Option<Actions>,
-) -> Result<(Survey, u8), MirrorError> {
+) -> Result<(Survey, u8, Failures), MirrorError> {
     let options = rsync::options(job, context, upstream, staged, Stage::Survey)?;
     let listener = Listener::new(Arc::clone(log), context.clone(), staged.seen.clone());
     let guard = &job.guard;
     let surveyor = Arc::new(Surveyor::new(listener, &guard.must_have, guard.canary.as_deref(), actions));
     let events: Arc<dyn EventSink> = surveyor.clone();
     let report = transfer(context, upstream, options, &staged.seen, events, limits)?;
-    Ok((surveyor.survey(), report.exit_code.code()))
+    Ok((surveyor.survey(), report.exit_code.code(), surveyor.failures()))
 }

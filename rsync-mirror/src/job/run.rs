@@ -327,11 +327,11 @@ impl<'a> Run<'a> {
     fn fail(&mut self, error: &MirrorError) {
         self.class = self.class_of(error);
         self.exit = error.exit_code();
-        self.log.line(Severity::Error, &error.to_string());
         let meaning = ExitCode::new(self.exit).text();
         if matches!(error, MirrorError::Transfer { .. } | MirrorError::Partial { .. }) {
             self.log.line(Severity::Error, &format!("rsync error: {meaning} (code {})", self.exit));
         }
+        self.log.line(Severity::Error, &error.to_string());
     }
 
     fn result(&self, message: String) -> RunResult {

@@ -221,6 +221,10 @@ impl Surveyor {
     pub(crate) fn survey(&self) -> Survey {
         self.survey.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    pub(crate) fn failures(&self) -> Failures {
+        self.listener.failures()
+    }
 }
 
 impl EventSink for Surveyor {

@@ -73,7 +73,8 @@ pub trait Publisher: Send + Sync {
 
 /// The publisher that a job asks for. Snapshots are made by programs that `spawn` runs.
 pub fn publisher<'a>(job: &Job, spawn: &'a dyn Spawn, cancel: &'a Cancel) -> Box<dyn Publisher + 'a> {
-    let destination = job.destination.clone();
+    // Alternate destinations would be looked for below the new tree if they were relative.
+    let destination = std::path::absolute(&job.destination).unwrap_or_else(|_| job.destination.clone());
     match &job.publish {
         Publish::Delay => Box::new(Delay::new(destination)),
         Publish::Generation(settings) => Box::new(Generation::new(destination, settings.clone())),

@@ -1,0 +1,188 @@
+//! The command line of `rsync-mirror`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rsync_mirror::job::{Amount, RunId};
+
+/// Keeps a mirror: brings a tree from an upstream, with guards before the first change, several upstreams,
+/// two stages, publication at once, trace files and hooks.
+///
+/// Exit codes: 0 the mirror is as it should be; rsync's own where rsync failed; 25 a guard refused, and
+/// nothing was changed; 69 no upstream can be used; 70 a hook failed; 74 the tree could not be published;
+/// 75 somebody else holds a lock; 78 the job makes no sense.
+#[derive(Parser)]
+#[command(name = "rsync-mirror", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Brings a mirror up to date, once.
+    Sync(Box<Sync>),
+    /// Tells what `sync` would do with the same options, and changes nothing.
+    Plan(Box<Sync>),
+}
+
+/// One job.
+#[derive(Args)]
+pub(crate) struct Sync {
+    /// Where from: rsync://HOST/MODULE/, rsyncs://, HOST::MODULE/, HOST:PATH or a directory.
+    pub(crate) url: String,
+    /// Where to.
+    pub(crate) directory: PathBuf,
+    /// Another upstream with the same content; may be given several times. WEIGHT@URL makes it be chosen
+    /// so much more often than those of weight 1, and 0@URL only when all others fail.
+    #[arg(long, value_name = "[WEIGHT@]URL")]
+    pub(crate) upstream: Vec<String>,
+    /// Name of the job in state, logs and hooks; made of the directory if not given.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// What jobs remember: /var/lib/rsync-mirror for root, else below the user's state directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Write a log of each run here.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) log_dir: Option<PathBuf>,
+    /// Keep so many logs.
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub(crate) keep_logs: usize,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print every line of the log.
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// Print only what went wrong.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+
+    /// Transfer in two stages, so that files which name others come last.
+    #[arg(long, value_name = "PROFILE", help_heading = "Transfer")]
+    pub(crate) two_stage: Option<StageProfile>,
+    /// A filter option of rsync for the first of two stages, such as --exclude=index*; may be given
+    /// several times, in place of --two-stage.
+    #[arg(
+        long,
+        value_name = "OPTION",
+        allow_hyphen_values = true,
+        help_heading = "Transfer",
+        conflicts_with = "two_stage"
+    )]
+    pub(crate) first_stage: Vec<String>,
+    /// Use only the options of rsync behind `--`, and not -aHh --no-o --no-g --delete --delete-after
+    /// --delay-updates --safe-links with them.
+    #[arg(long, help_heading = "Transfer")]
+    pub(crate) own_options: bool,
+    /// Most KiB per second.
+    #[arg(long, value_name = "RATE", help_heading = "Transfer")]
+    pub(crate) bandwidth: Option<u64>,
+    /// Paths that may be immutable here; failing on them alone is no failure.
+    #[arg(long, value_name = "PATH", help_heading = "Transfer")]
+    pub(crate) expect_immutable: Vec<String>,
+
+    /// Attempts in all, for failures that may pass.
+    #[arg(long, value_name = "COUNT", default_value_t = 3, help_heading = "Waiting")]
+    pub(crate) attempts: u32,
+    /// Pause after the first attempt; later ones are twice as long each time.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Waiting")]
+    pub(crate) pause: std::time::Duration,
+    /// For an upstream to accept a connection.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time, help_heading = "Waiting")]
+    pub(crate) connect_timeout: std::time::Duration,
+    /// Without anything said in a connection.
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = time, help_heading = "Waiting")]
+    pub(crate) io_timeout: std::time::Duration,
+    /// Without any change or byte of a file.
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Waiting")]
+    pub(crate) progress_timeout: Option<std::time::Duration>,
+    /// For everything.
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Waiting")]
+    pub(crate) timeout: Option<std::time::Duration>,
+
+    /// Refuse an upstream with less than this share of the last good run's entries or bytes.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Guards")]
+    pub(crate) min_ratio: f64,
+    /// Refuse more deletions: a number, or a percentage of what is here.
+    #[arg(long, value_name = "COUNT|PERCENT%", help_heading = "Guards")]
+    pub(crate) max_delete: Option<Amount>,
+    /// Refuse to leave less free space: bytes, or a percentage of the file system.
+    #[arg(long, value_name = "BYTES|PERCENT%", help_heading = "Guards")]
+    pub(crate) min_free: Option<Amount>,
+    /// Refuse to leave fewer free inodes.
+    #[arg(long, value_name = "COUNT", help_heading = "Guards")]
+    pub(crate) min_free_inodes: Option<u64>,
+    /// Refuse an upstream without this path; may be given several times.
+    #[arg(long, value_name = "PATH", help_heading = "Guards")]
+    pub(crate) must_have: Vec<String>,
+    /// Refuse an upstream on which this file is older than here.
+    #[arg(long, value_name = "PATH", help_heading = "Guards")]
+    pub(crate) canary: Option<String>,
+    /// Accept an older canary.
+    #[arg(long, help_heading = "Guards")]
+    pub(crate) allow_older: bool,
+    /// Do this time what a guard refused in that run.
+    #[arg(long, value_name = "RUN", help_heading = "Guards")]
+    pub(crate) accept: Option<RunId>,
+
+    /// How readers come to see the new tree: `delay` changes DIR where it stands; the others keep whole
+    /// trees in DIR/gen and switch the link DIR/current.
+    #[arg(long, value_name = "HOW", default_value = "delay", help_heading = "Publication")]
+    pub(crate) publish: PublishHow,
+    /// Keep so many whole trees.
+    #[arg(long, value_name = "COUNT", default_value_t = 2, help_heading = "Publication")]
+    pub(crate) keep: usize,
+    /// The data set whose snapshots are published, for --publish=zfs.
+    #[arg(long, value_name = "NAME", help_heading = "Publication", required_if_eq("publish", "zfs"))]
+    pub(crate) dataset: Option<String>,
+    /// Write a trace file as ftpsync does, under this name in project/trace; the machine's without HOST.
+    #[arg(long, value_name = "HOST", num_args = 0..=1, default_missing_value = "", help_heading = "Publication")]
+    pub(crate) trace: Option<String>,
+
+    /// Run a program at a PHASE: pre-job, pre-exec, stage1-done, post-exec, pre-publish, post-publish,
+    /// success or failure. Words are split as a shell would. May be given several times.
+    #[arg(long, value_name = "PHASE=PROGRAM", help_heading = "Around a run")]
+    pub(crate) hook: Vec<String>,
+    /// How long one program may take.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time, help_heading = "Around a run")]
+    pub(crate) hook_timeout: std::time::Duration,
+    /// Hold this lock, as flock(1) does, and end with 75 if somebody else holds it.
+    #[arg(long, value_name = "FILE", help_heading = "Around a run")]
+    pub(crate) lock_file: Option<PathBuf>,
+    /// Wait for other jobs with this name.
+    #[arg(long, value_name = "NAME", help_heading = "Around a run")]
+    pub(crate) mutex: Option<String>,
+
+    /// Options of rsync, behind `--`.
+    #[arg(last = true, value_name = "RSYNC OPTION")]
+    pub(crate) options: Vec<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum StageProfile {
+    /// Debian archives.
+    Debian,
+    /// Debian archives, as it was done before.
+    DebianOldstyle,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PublishHow {
+    /// Change the tree where it stands.
+    Delay,
+    /// Whole trees; unchanged files are hard links.
+    Generation,
+    /// Whole trees; unchanged files share their blocks where the file system can.
+    Reflink,
+    /// Snapshots of btrfs.
+    Btrfs,
+    /// Snapshots of ZFS.
+    Zfs,
+}
+
+fn time(text: &str) -> Result<std::time::Duration, String> {
+    let span: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    span.try_into().map_err(|_| "a time is not negative".to_owned())
+}
