@@ -26,6 +26,8 @@ pub(crate) struct ModuleRoot {
     pub(crate) rules: HiddenRules,
     /// Links are stored unusable.
     pub(crate) munges_links: bool,
+    /// Links are stored so that they lead nowhere but into the module.
+    pub(crate) keeps_links_inside: bool,
     /// It seems to be the root of the system.
     pub(crate) seems_root: bool,
     /// Names of owners do not count.
@@ -94,6 +96,7 @@ impl ModuleRoot {
                 identity: Identity::default(),
                 rules,
                 munges_links: settings.munge_symlinks.unwrap_or(false),
+                keeps_links_inside: false,
                 seems_root: true,
                 numeric_ids: settings.numeric_ids.unwrap_or(true),
             });
@@ -115,17 +118,19 @@ impl ModuleRoot {
                 format!("rsync: [Receiver] {call} failed: {reason}")
             },
         })?;
-        let munges_links = settings.munge_symlinks.unwrap_or(!as_in_chroot || has_inner);
+        let is_part = !as_in_chroot || has_inner;
+        let munges_links = settings.munge_symlinks.unwrap_or(is_part);
         if munges_links {
             check_munge_directory(if as_in_chroot { Some(&dir) } else { None })?;
         }
         rules.read_files().map_err(RootError::of_rules)?;
         Ok(Self {
             served: Served::Directory(dir),
-            path: module_path,
             identity,
             rules,
             munges_links,
+            keeps_links_inside: is_part && module_path != "/",
+            path: module_path,
             seems_root: as_in_chroot,
             numeric_ids: settings.numeric_ids.unwrap_or(as_in_chroot),
         })

@@ -40,6 +40,8 @@ pub(crate) struct SessionOrder {
     pub(crate) rules: HiddenRules,
     /// Links are stored unusable.
     pub(crate) munges_links: bool,
+    /// Links are stored so that they lead nowhere but into the module.
+    pub(crate) keeps_links_inside: bool,
     /// Messages name paths as if the module's root were that of the system.
     pub(crate) seems_root: bool,
     /// Names of owners do not count.
@@ -63,6 +65,7 @@ packed_struct!(SessionOrder {
     path,
     rules,
     munges_links,
+    keeps_links_inside,
     seems_root,
     numeric_ids,
     access,
@@ -121,6 +124,7 @@ mod tests {
             path: "/srv".into(),
             rules: HiddenRules { files: vec![("f".into(), "*.o\n".into())], ..HiddenRules::default() },
             munges_links: true,
+            keeps_links_inside: false,
             seems_root: true,
             numeric_ids: false,
             access: Access { reads: true, writes: false },

@@ -32,6 +32,8 @@ pub(crate) struct Transfer {
     pub(crate) module: BString,
     /// What messages call the module's root.
     pub(crate) path: BString,
+    /// Links are stored so that they lead nowhere but into the module.
+    pub(crate) keeps_links_inside: bool,
     /// What the module hides.
     pub(crate) module_filters: Filters,
     /// Seconds of silence to announce, if there is a limit.
@@ -159,11 +161,13 @@ impl Transfer {
         root: Arc<Dir>,
         (destination, names): (Vec<u8>, Option<Vec<u8>>),
     ) -> Result<(TotalSize, Arc<Session>), EngineError> {
-        let Self { connection, tree, module, path, module_filters, owners, log, .. } = self;
+        let Self { connection, tree, module, path, keeps_links_inside, module_filters, owners, log, .. } =
+            self;
         session.module = Some(Arc::new(ServedModule {
             name: module,
             root,
             path,
+            keeps_links_inside,
             filters: module_filters,
             ids: owners.ids,
             entered,

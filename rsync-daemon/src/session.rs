@@ -162,7 +162,7 @@ impl SessionOrder {
                 if let Err(error) = told {
                     log.warning(error.to_string());
                 } else {
-                    linger(stream);
+                    linger(stream, LINGER);
                 }
                 return code;
             }
@@ -191,6 +191,7 @@ impl SessionOrder {
             tree,
             module: visitor.module,
             path: shown_path,
+            keeps_links_inside: self.keeps_links_inside,
             module_filters: filters,
             announced_timeout,
             transfer_log,
@@ -199,7 +200,7 @@ impl SessionOrder {
         };
         let code = transfer.run();
         if !code.is_ok() && !is_sender {
-            linger(stream);
+            linger(stream, LINGER);
         }
         code
     }
@@ -336,10 +337,7 @@ impl Rules<'_> {
             return Err(Refused::rejected(format!("rsync: The server is configured to refuse {option}")));
         }
         self.check_hidden(&options)?;
-        // A client may want less memory used for it, never more.
-        if !(1..DEFAULT_MAX_ALLOC).contains(&options.max_alloc) {
-            options.max_alloc = DEFAULT_MAX_ALLOC;
-        }
+        options.max_alloc = memory_limit(options.max_alloc);
         let settings = self.settings;
         let announced_timeout = apply_settings(&mut options, settings);
         let more = if sends { &settings.outgoing_chmod } else { &settings.incoming_chmod };
@@ -352,9 +350,7 @@ impl Rules<'_> {
         for path in [&mut options.temp_dir, &mut options.backup_dir, &mut options.partial_dir] {
             *path = path.take().map(|path| clamped(&path));
         }
-        if settings.temp_dir.is_some() {
-            options.temp_dir.clone_from(&settings.temp_dir);
-        }
+        options.temp_dir = options.temp_dir.take().or_else(|| settings.temp_dir.clone());
         options.ignore_errors |= settings.ignore_errors;
         let mut tree = served.tree().map_err(|error| EngineError::protocol(error.to_string()))?;
         let names = requested_names(&options, &*tree, self.path)?;
@@ -427,6 +423,12 @@ impl Rules<'_> {
     }
 }
 
+/// The limit of memory for a client that asked for this one: it may want less, never more, and never none
+/// (spec 10 SEC-087).
+fn memory_limit(asked: u64) -> u64 {
+    if asked == 0 { DEFAULT_MAX_ALLOC } else { asked.min(DEFAULT_MAX_ALLOC) }
+}
+
 /// A directory of an option without climbing: an absolute one begins at the module's root.
 fn clamped(path: &[u8]) -> BString {
     let clean = sanitize(path, false);
@@ -482,12 +484,12 @@ fn tell(
     Ok(())
 }
 
-/// Lets the client read what was said last, though it may still be sending.
-fn linger(stream: &Socket) {
+/// Lets the client read what was said last, though it may still be sending; for as long as `limit`.
+fn linger(stream: &Socket, limit: Duration) {
     // The client may be gone already.
     let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.set_nonblocking(false);
-    let ends = Instant::now() + LINGER;
+    let ends = Instant::now() + limit;
     let mut reader: &Socket = stream;
     let mut piece = [0; 4096];
     // Not a byte now and then, for as long as the client likes.
@@ -496,5 +498,39 @@ fn linger(stream: &Socket) {
         if !matches!(reader.read(&mut piece), Ok(1..)) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_client_gets_less_memory_but_never_more() {
+        for (asked, given) in [
+            (0, DEFAULT_MAX_ALLOC),
+            (1 << 20, 1 << 20),
+            (DEFAULT_MAX_ALLOC, DEFAULT_MAX_ALLOC),
+            (u64::MAX, DEFAULT_MAX_ALLOC),
+        ] {
+            assert_eq!(memory_limit(asked), given, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_refused_client_that_goes_on_talking_is_left() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let talking = std::thread::spawn(move || {
+            while theirs.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let stream = Socket::from(OwnedFd::from(ours));
+        linger(&stream, Duration::from_millis(100));
+        drop(stream);
+        talking.join().expect("it ends");
     }
 }

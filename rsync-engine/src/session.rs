@@ -67,6 +67,8 @@ pub struct ServedModule {
     pub root: Arc<Dir>,
     /// What messages call it: its path, or `/` for a module that is shown as if it were the root.
     pub path: BString,
+    /// Targets of links that the client stores lead nowhere but into the transfer.
+    pub keeps_links_inside: bool,
     /// What the client neither sees nor changes.
     pub filters: Filters,
     /// Ids of the owners that the client names.

@@ -290,6 +290,7 @@ impl Visit<'_> {
                 path: root.path,
                 rules: root.rules,
                 munges_links: root.munges_links,
+                keeps_links_inside: root.keeps_links_inside,
                 seems_root: root.seems_root,
                 numeric_ids: root.numeric_ids,
                 access: Access { reads: !module.settings.write_only, writes: may_write && limits.uploads },

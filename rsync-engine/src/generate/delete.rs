@@ -60,11 +60,15 @@ impl RuleFiles for DestinationRules {
     fn note(&mut self, _: FilterNote) {}
 }
 
-/// What became of a directory's contents.
+/// What became of a directory's contents, or of an entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Emptied {
     Yes,
     No,
+    /// `--max-delete` keeps it.
+    AtLimit,
+    /// `--max-delete` keeps something in it.
+    ContentsAtLimit,
 }
 
 impl Deleter {
@@ -191,8 +195,9 @@ impl Generator<'_> {
 
     /// All deletions are done: says so if a limit stopped some.
     pub(super) fn end_deletions(&mut self) {
-        if self.deleter.skipped > 0 {
-            self.session.say(Message::DeletionsStopped(self.deleter.skipped));
+        let skipped = std::mem::take(&mut self.deleter.skipped);
+        if skipped > 0 {
+            self.session.say(Message::DeletionsStopped(skipped));
             self.session.errors.limit_deletions();
         }
     }
@@ -227,7 +232,7 @@ impl Generator<'_> {
             if self.delete_timing() == DeleteTiming::Delay {
                 self.deleter.delayed.push((dir_path.to_vec(), name));
             } else {
-                self.delete_entry(&dir, dir_path, &name, &stat)?;
+                self.delete_extraneous(&dir, dir_path, &name, &stat)?;
             }
         }
         Ok(())
@@ -312,9 +317,24 @@ impl Generator<'_> {
     fn delete_name(&mut self, dir_path: &[u8], name: &[u8]) -> Result<(), EngineError> {
         let Ok(dir) = self.dirs.dir(dir_path).and_then(Dir::try_clone) else { return Ok(()) };
         match dir.stat(name) {
-            Ok(stat) => self.delete_entry(&dir, dir_path, name, &stat).map(drop),
+            Ok(stat) => self.delete_extraneous(&dir, dir_path, name, &stat),
             Err(_) => Ok(()),
         }
+    }
+
+    /// Deletes what no directory that goes as well has. One whose contents the limit keeps does not count as
+    /// skipped itself, as those within it do.
+    fn delete_extraneous(
+        &mut self,
+        dir: &Dir,
+        dir_path: &[u8],
+        name: &[u8],
+        stat: &Stat,
+    ) -> Result<(), EngineError> {
+        if self.delete_entry(dir, dir_path, name, stat)? == Emptied::AtLimit {
+            self.deleter.skipped += 1;
+        }
+        Ok(())
     }
 
     /// Deletes one entry, a directory with everything in it that no rule protects.
@@ -330,12 +350,13 @@ impl Generator<'_> {
             self.session.say(Message::CannotDeleteMountPoint(&path));
             return Ok(Emptied::No);
         }
-        if stat.is_dir() && self.empty(dir, name, &path)? == Emptied::No {
+        let emptied = if stat.is_dir() { self.empty(dir, name, &path)? } else { Emptied::Yes };
+        if emptied != Emptied::Yes {
             self.session.say(Message::CannotDeleteNonEmpty(&path));
-            return Ok(Emptied::No);
+            return Ok(emptied);
         }
         if !self.may_delete_one_more() {
-            return Ok(Emptied::No);
+            return Ok(Emptied::AtLimit);
         }
         if !self.session.options.dry_run {
             let (verb, result) = match (stat.is_dir(), self.keep_deleted(dir, dir_path, name)) {
@@ -388,11 +409,17 @@ impl Generator<'_> {
         let mut emptied = Emptied::Yes;
         let (found, protected) = self.extraneous(&dir, path, &nothing, &rules, true);
         for (child, stat) in found {
-            if self.delete_entry(&dir, path, &child, &stat)? == Emptied::No {
-                emptied = Emptied::No;
+            match self.delete_entry(&dir, path, &child, &stat)? {
+                Emptied::Yes => {}
+                Emptied::No if emptied == Emptied::ContentsAtLimit => {}
+                Emptied::No => emptied = Emptied::No,
+                Emptied::AtLimit | Emptied::ContentsAtLimit => {
+                    self.deleter.skipped += 1;
+                    emptied = Emptied::ContentsAtLimit;
+                }
             }
         }
-        Ok(if protected { Emptied::No } else { emptied })
+        Ok(if protected && emptied == Emptied::Yes { Emptied::No } else { emptied })
     }
 
     fn is_mount_point(&mut self, stat: &Stat) -> bool {
@@ -410,14 +437,10 @@ impl Generator<'_> {
         stat.dev != device
     }
 
-    /// `--max-delete`: whether another deletion is allowed; one that is not is counted.
-    fn may_delete_one_more(&mut self) -> bool {
+    /// `--max-delete`: whether another deletion is allowed.
+    fn may_delete_one_more(&self) -> bool {
         let limit = self.session.options.max_delete.map(|limit| limit.max(0) as u64);
-        if limit.is_some_and(|limit| self.deleter.total() >= limit) {
-            self.deleter.skipped += 1;
-            return false;
-        }
-        true
+        limit.is_none_or(|limit| self.deleter.total() < limit)
     }
 
     /// Says that something was deleted; a server's sink tells the client.
@@ -430,7 +453,7 @@ impl Generator<'_> {
         let (Some(stat), Some(destination)) = (stat, self.destination) else { return Ok(()) };
         let (dir_path, name) = destination.place_of(&at.entry);
         let Ok(dir) = self.dirs.dir(dir_path).and_then(Dir::try_clone) else { return Ok(()) };
-        self.delete_entry(&dir, dir_path, name, &stat).map(drop)
+        self.delete_extraneous(&dir, dir_path, name, &stat)
     }
 
     /// Something of another kind is where an entry belongs: removes it (spec 07 §9.4 "make room").
@@ -441,7 +464,7 @@ impl Generator<'_> {
         let Ok(dir) = opened else { return Ok(false) };
         let Ok(stat) = dir.stat(name) else { return Ok(true) };
         let recursive = self.delete_timing() != DeleteTiming::None || self.session.options.force;
-        if stat.is_dir() && recursive && self.empty(&dir, name, at.path)? == Emptied::No {
+        if stat.is_dir() && recursive && self.empty(&dir, name, at.path)? != Emptied::Yes {
             self.session.say(Message::CannotDeleteNonEmpty(at.path));
             return self.no_way(at);
         }

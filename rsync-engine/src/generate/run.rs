@@ -339,13 +339,19 @@ impl<'a> Generator<'a> {
             sends_delete_stats: self.session.options.deletes() || self.session.options.force,
         };
         let mut settled = false;
-        for step in generator_script(&self.session.negotiated, options) {
+        let script = generator_script(&self.session.negotiated, options);
+        let last = script.len() - 1;
+        for (index, step) in script.into_iter().enumerate() {
             match step {
                 Step::ListDones => self.end_lists()?,
                 Step::Done => {
                     if !settled && self.is_last_chance(late_deletion) {
                         settled = true;
                         self.touch_up_rest();
+                        self.end_deletions();
+                    }
+                    if index == last {
+                        // An old client does not listen any more after this.
                         self.end_deletions();
                     }
                     self.send_done()?;
@@ -361,7 +367,6 @@ impl<'a> Generator<'a> {
         }
         if !settled {
             self.touch_up_rest();
-            self.end_deletions();
         }
         self.peer.flush()
     }

@@ -2,7 +2,8 @@
 
 use rsync_proto::exit::IoErrorFlags;
 use rsync_proto::flist::{
-    Columns, FileListDecoder, Finish, Item, ListHead, NameGuard, Order, Segment, SegmentBuilder, Unconverted,
+    Columns, FileListDecoder, Finish, Item, LinkTargets, ListHead, NameGuard, Order, Segment, SegmentBuilder,
+    Unconverted,
 };
 use rsync_proto::meta::Chmod;
 use rsync_proto::text::{Event, Message, Place, Role};
@@ -52,7 +53,11 @@ impl<'a> ListReader<'a> {
         let decoder = FileListDecoder::new(&session.negotiated, columns.clone())
             .converting(session.conversion())
             .naming_xattrs(Box::new(move |name| rules.received(name)))
-            .munging(options.munge_links == Some(true));
+            .link_targets(match &session.module {
+                _ if options.munge_links == Some(true) => LinkTargets::Munged,
+                Some(module) if module.keeps_links_inside => LinkTargets::Inside,
+                _ => LinkTargets::Kept,
+            });
         let decoder = match guard {
             Some(guard) => decoder.guarded(guard),
             None => decoder,

@@ -32,7 +32,7 @@ pub use error::FileListError;
 pub use guard::{Admission, Conversion, Excluded, NameGuard, RequestGuard, Unconverted};
 pub use idmap::{IdMap, IdMapError};
 pub use ids::{IdNames, NoNames, Owner, OwnerNames};
-pub use links::{LinkGroups, MUNGE_PREFIX};
+pub use links::{LinkGroups, LinkTargets, MUNGE_PREFIX, target_inside};
 pub use list::{FileList, ListHead};
 pub use order::{Order, PathKey, split_path};
 pub use segment::{EntryRef, Segment};

@@ -5,7 +5,7 @@ use crate::flist::codec::{Codec, Inherited, bit};
 use crate::flist::entry::{DeviceNumber, Kind};
 use crate::flist::error::FileListError;
 use crate::flist::ids::{Owner, name};
-use crate::flist::links::MUNGE_PREFIX;
+use crate::flist::links::{LinkTargets, MUNGE_PREFIX, target_inside};
 use crate::flist::name::MAX_PATH;
 use crate::wire::{Cursor, WireError, longint, varint, varint30, varlong, varlong30};
 
@@ -47,8 +47,10 @@ impl FileListDecoder {
         self.rdev(input, flags, kind, numbers)?;
         if self.codec.columns.links && kind == Kind::Symlink {
             self.target(input)?;
-            if self.munges {
-                self.entry.target.splice(..0, MUNGE_PREFIX.iter().copied());
+            match self.link_targets {
+                LinkTargets::Kept => {}
+                LinkTargets::Munged => drop(self.entry.target.splice(..0, MUNGE_PREFIX.iter().copied())),
+                LinkTargets::Inside => self.entry.target = target_inside(&self.entry.target, &self.raw),
             }
         }
         self.entry.group = self.group(input, flags, kind, head)?;

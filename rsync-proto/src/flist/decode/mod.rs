@@ -11,7 +11,7 @@ use crate::flist::entry::{Entry, EntryFlags, Kind};
 use crate::flist::error::FileListError;
 use crate::flist::guard::{Admission, Conversion, NameGuard, Unconverted};
 use crate::flist::ids::{IdListReader, IdNames};
-use crate::flist::links::LinkGroups;
+use crate::flist::links::{LinkGroups, LinkTargets};
 use crate::flist::name::{MAX_PATH, normalize};
 use crate::flist::order::split_path;
 use crate::meta::{AclKind, AclReader, XattrReader};
@@ -59,7 +59,7 @@ pub struct FileListDecoder {
     /// What of the entry under way could not be converted.
     unconverted: Option<Unconverted>,
     xattr_naming: XattrNaming,
-    munges: bool,
+    link_targets: LinkTargets,
     /// Groups by identity on the sender's disk (below protocol 30).
     inodes: LinkGroups,
     /// Groups opened in earlier lists.
@@ -118,7 +118,7 @@ impl FileListDecoder {
             conversion: None,
             unconverted: None,
             xattr_naming: Box::new(|name| Some(name.to_vec())),
-            munges: false,
+            link_targets: LinkTargets::Kept,
             inodes: LinkGroups::default(),
             groups: HashSet::new(),
             hierarchy: None,
@@ -151,10 +151,10 @@ impl FileListDecoder {
         self
     }
 
-    /// Makes all symlinks lead nowhere: their targets begin with [`MUNGE_PREFIX`](super::MUNGE_PREFIX).
+    /// Says what becomes of the targets of symlinks.
     #[must_use]
-    pub fn munging(mut self, munges: bool) -> Self {
-        self.munges = munges;
+    pub fn link_targets(mut self, targets: LinkTargets) -> Self {
+        self.link_targets = targets;
         self
     }
 
