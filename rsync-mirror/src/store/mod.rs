@@ -4,15 +4,17 @@
 //! that grows with each claim: who has an old one has lost the job and may write nothing any more
 //! (spec 11 §6). A claim that was never finished is an interrupted run.
 
+mod postgres;
 mod sqlite;
 
+use std::error::Error;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use sqlite::SqliteStore;
+pub use self::postgres::PostgresStore;
+pub use self::sqlite::SqliteStore;
 
 use crate::job::{RunId, RunResult};
 use crate::schedule::Hold;
@@ -22,28 +24,28 @@ use crate::schedule::Hold;
 #[non_exhaustive]
 pub enum StoreError {
     /// The database cannot be used.
-    #[error("database {path}: {source}")]
+    #[error("database {place}: {source}")]
     Database {
-        /// The file.
-        path: PathBuf,
+        /// Its file, or its name and host.
+        place: String,
         /// What it said.
-        source: rusqlite::Error,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// It was written by a later version of this program.
-    #[error("database {path} is of version {found}, this program knows {known}; use the newer program")]
+    #[error("database {place} is of version {found}, this program knows {known}; use the newer program")]
     TooNew {
-        /// The file.
-        path: PathBuf,
+        /// Its file, or its name and host.
+        place: String,
         /// Its version.
         found: i64,
         /// The last version known.
         known: i64,
     },
     /// A record in it makes no sense.
-    #[error("database {path}: the record of {what} cannot be read: {reason}")]
+    #[error("database {place}: the record of {what} cannot be read: {reason}")]
     Record {
-        /// The file.
-        path: PathBuf,
+        /// The database's file, or its name and host.
+        place: String,
         /// Which record.
         what: String,
         /// Why not.
@@ -57,6 +59,36 @@ pub enum StoreError {
         /// The fence of the run that is too late.
         fence: u64,
     },
+}
+
+impl StoreError {
+    fn database(place: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Database { place: place.to_owned(), source: source.into() }
+    }
+
+    fn read_record(place: &str, record: &str, what: &str) -> Result<RunResult, Self> {
+        serde_json::from_str(record).map_err(|error| Self::record(place, what, &error))
+    }
+
+    fn write_record(place: &str, result: &RunResult) -> Result<String, Self> {
+        serde_json::to_string(result).map_err(|error| Self::record(place, result.id.as_str(), &error))
+    }
+
+    fn record(place: &str, what: &str, error: &serde_json::Error) -> Self {
+        Self::Record { place: place.to_owned(), what: what.to_owned(), reason: error.to_string() }
+    }
+}
+
+const HOLDS: [(Hold, &str); 2] = [(Hold::Paused, "paused"), (Hold::Disabled, "disabled")];
+
+/// How a hold is written in a database.
+fn hold_name(hold: Hold) -> &'static str {
+    HOLDS.iter().find(|(known, _)| *known == hold).map_or("", |(_, name)| name)
+}
+
+/// What is written there.
+fn hold_of(name: &str) -> Option<Hold> {
+    HOLDS.iter().find(|(_, known)| *known == name).map(|(hold, _)| *hold)
 }
 
 /// The right to run a job for a time.

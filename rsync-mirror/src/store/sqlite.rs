@@ -1,13 +1,13 @@
 //! The store of one machine: an SQLite database with a write-ahead log.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, named_params, params};
 
-use super::{JobRecord, Lease, Store, StoreError};
+use super::{JobRecord, Lease, Store, StoreError, hold_name, hold_of};
 use crate::job::{Class, RunId, RunResult};
 use crate::schedule::Hold;
 
@@ -41,7 +41,7 @@ const BUSY: Duration = Duration::from_secs(10);
 /// Remembers jobs in a file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    path: PathBuf,
+    place: String,
     connection: Mutex<Connection>,
 }
 
@@ -51,7 +51,8 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] if it cannot be used or is of a later version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Database { path: path.to_owned(), source };
+        let place = path.display().to_string();
+        let failed = |error| StoreError::database(&place, error);
         let mut connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(BUSY).map_err(failed)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
@@ -60,9 +61,9 @@ impl SqliteStore {
         let found = migrate(&mut connection).map_err(failed)?;
         let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
         if found > known {
-            return Err(StoreError::TooNew { path: path.to_owned(), found, known });
+            return Err(StoreError::TooNew { place, found, known });
         }
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+        Ok(Self { place, connection: Mutex::new(connection) })
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -70,16 +71,12 @@ impl SqliteStore {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self, source: rusqlite::Error) -> StoreError {
-        StoreError::Database { path: self.path.clone(), source }
+    fn failed(&self, error: rusqlite::Error) -> StoreError {
+        StoreError::database(&self.place, error)
     }
 
-    fn read_record(&self, record: &str, what: &str) -> Result<RunResult, StoreError> {
-        serde_json::from_str(record).map_err(|error| StoreError::Record {
-            path: self.path.clone(),
-            what: what.to_owned(),
-            reason: error.to_string(),
-        })
+    fn read(&self, record: &str, what: &str) -> Result<RunResult, StoreError> {
+        StoreError::read_record(&self.place, record, what)
     }
 
     /// Runs a statement that changes the claimed job, and says whether the lease still stands.
@@ -111,13 +108,6 @@ fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
     Ok(millis.and_then(|millis| Timestamp::from_millisecond(millis).ok()))
 }
 
-fn hold_name(hold: Hold) -> &'static str {
-    match hold {
-        Hold::Paused => "paused",
-        Hold::Disabled => "disabled",
-    }
-}
-
 fn later(now: Timestamp, time: Duration) -> Timestamp {
     let time = SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
     now.saturating_add(time).unwrap_or(Timestamp::MAX)
@@ -137,9 +127,7 @@ impl Store for SqliteStore {
             .query_row("SELECT * FROM jobs WHERE name = ?1", [name], |row| {
                 let hold: Option<String> = row.get("hold")?;
                 Ok(JobRecord {
-                    hold: [Hold::Paused, Hold::Disabled]
-                        .into_iter()
-                        .find(|&known| hold.as_deref() == Some(hold_name(known))),
+                    hold: hold.as_deref().and_then(hold_of),
                     known_since: time(row, "known_since")?,
                     succeeded: time(row, "succeeded")?,
                     size: row.get("size")?,
@@ -161,7 +149,7 @@ impl Store for SqliteStore {
             .map_err(failed)?;
         drop(connection);
         if let Some(last) = last {
-            let last = self.read_record(&last, name)?;
+            let last = self.read(&last, name)?;
             record.started = record.started.or(Some(last.started));
             record.ended = Some(last.ended);
             record.last = Some(last);
@@ -208,11 +196,7 @@ impl Store for SqliteStore {
 
     fn finish(&self, lease: &Lease, result: &RunResult, keep: u32) -> Result<(), StoreError> {
         let is_good = result.class.is_good();
-        let record = serde_json::to_string(result).map_err(|error| StoreError::Record {
-            path: self.path.clone(),
-            what: result.id.to_string(),
-            reason: error.to_string(),
-        })?;
+        let record = StoreError::write_record(&self.place, result)?;
         let mut connection = self.connection();
         let write = |connection: &mut Connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -290,7 +274,7 @@ impl Store for SqliteStore {
             records.collect::<rusqlite::Result<Vec<String>>>()
         };
         let records = records().map_err(|error| self.failed(error))?;
-        records.iter().map(|record| self.read_record(record, name)).collect()
+        records.iter().map(|record| self.read(record, name)).collect()
     }
 
     fn run(&self, id: &RunId) -> Result<Option<RunResult>, StoreError> {
@@ -299,7 +283,7 @@ impl Store for SqliteStore {
             .query_row("SELECT record FROM runs WHERE id = ?1", [id.as_str()], |row| row.get(0))
             .optional()
             .map_err(|error| self.failed(error))?;
-        record.map(|record| self.read_record(&record, id.as_str())).transpose()
+        record.map(|record| self.read(&record, id.as_str())).transpose()
     }
 }
 
