@@ -46,8 +46,9 @@ pub(crate) struct Transfer {
 
 /// Which way files go. `names` is the text of a list of them that lies in the module.
 pub(crate) enum Task {
-    /// The requested paths, relative to the top of the tree, wildcards expanded.
-    Send { sources: Vec<Vec<u8>>, names: Option<Vec<u8>> },
+    /// The requested paths, relative to the top of the tree, wildcards expanded; messages call the top
+    /// `start_dir`.
+    Send { start_dir: Vec<u8>, sources: Vec<Vec<u8>>, names: Option<Vec<u8>> },
     /// A path beneath the module's root.
     Receive { root: Arc<Dir>, destination: Vec<u8>, names: Option<Vec<u8>> },
 }
@@ -62,9 +63,11 @@ impl Transfer {
         let entered = Arc::new(OnceLock::new());
         let session = self.session(&entered);
         let role = if session.options.sender { Role::Sender } else { Role::EarlyReceiver };
-        let result = match std::mem::replace(&mut self.task, Task::Send { sources: Vec::new(), names: None })
-        {
-            Task::Send { sources, names } => self.send(Arc::new(session), sources, names),
+        let nothing = Task::Send { start_dir: Vec::new(), sources: Vec::new(), names: None };
+        let result = match std::mem::replace(&mut self.task, nothing) {
+            Task::Send { start_dir, sources, names } => {
+                self.send(Arc::new(session), start_dir, sources, names)
+            }
             Task::Receive { root, destination, names } => {
                 self.receive(session, entered, root, (destination, names))
             }
@@ -122,6 +125,7 @@ impl Transfer {
     fn send(
         self,
         session: Arc<Session>,
+        start_dir: Vec<u8>,
         sources: Vec<Vec<u8>>,
         names: Option<Vec<u8>>,
     ) -> Result<(TotalSize, Arc<Session>), EngineError> {
@@ -140,7 +144,7 @@ impl Transfer {
         let report = send(connection, &session, setup, |agreed| {
             let request = ScanRequest {
                 sources,
-                start_dir: b"/".to_vec(),
+                start_dir,
                 module: Some(module.into()),
                 filters: agreed.filters,
                 module_filters: Some(module_filters),

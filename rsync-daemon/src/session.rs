@@ -364,7 +364,9 @@ impl Rules<'_> {
         let task = if sends {
             let sources = expand_wildcards(&*tree, self.filters, &paths, options.relative)
                 .map_err(|error| Refused::rejected(error.to_string()))?;
-            Task::Send { sources, names }
+            // Where the C rsync has no chroot, the names of a module's top have nothing in front of them.
+            let start_dir = if self.seems_root { b"/".to_vec() } else { Vec::new() };
+            Task::Send { start_dir, sources, names }
         } else {
             let Served::Directory(root) = served else {
                 return Err(Refused::syntax("ERROR: module is read only"));

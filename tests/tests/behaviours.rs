@@ -106,3 +106,49 @@ fn what_protects_at_the_destination_is_traced_like_c() {
     let options = "-a --delete-after --exclude=*.o --debug=filter";
     Copying::new(source, options).onto(destination).by(&[Way::Local, Way::Pull]).assert_like_c();
 }
+
+#[test]
+fn what_lies_in_the_way_of_a_directory_and_stays_is_like_c() {
+    let source = Tree::new().file("x/f", "f").symlink("x/l", "f").fifo("x/p").file("x/d/g", "g").dir("x/d/e");
+    let destination = Tree::new().fifo("x");
+    for options in ["-ai --ignore-existing", "-ain --ignore-existing", "-ai --ignore-existing --delete"] {
+        let copying = Copying::new(source.clone(), options).onto(destination.clone());
+        copying.comparing(UNTIMED).assert_like_c();
+    }
+}
+
+/// Without -t files have the time of the run.
+fn compare_for(options: &str) -> Compare {
+    Compare { times: options.contains("lt"), ..UNTIMED }
+}
+
+#[test]
+fn further_names_that_are_in_place_are_told_like_c() {
+    let names = || {
+        Tree::new().file("a", "a").time("a", 1_500_000_000, 0).hard_link("b", "a").time(".", 1_500_000_000, 0)
+    };
+    for options in ["-rlpgoHi", "-rlpgoHii", "-rltpgoHin"] {
+        for protocol in [28, 32] {
+            for present in [names(), names().mode("a", 0o600)] {
+                let copying =
+                    Copying::new(names(), &format!("{options} --protocol={protocol}")).onto(present);
+                copying.by(&[Way::Pull]).comparing(compare_for(options)).assert_like_c();
+            }
+        }
+    }
+}
+
+#[test]
+fn further_names_of_what_an_alternate_destination_has_are_told_like_c() {
+    let names = || Tree::new().file("a", "a").time("a", 1_500_000_000, 0).hard_link("b", "a");
+    let apart =
+        Tree::new().file("a", "a").time("a", 1_500_000_000, 0).file("b", "a").time("b", 1_500_000_000, 0);
+    for options in ["-rlpgoHi", "-rltpgoHii", "-rlpgoHni"] {
+        for old in [names(), names().mode("a", 0o600), apart.clone()] {
+            for kind in ["--link-dest=../old", "--copy-dest=../old"] {
+                let copying = Copying::new(names(), &format!("{options} {kind}")).beside("old", old.clone());
+                copying.by(&[Way::Local]).comparing(compare_for(options)).assert_like_c();
+            }
+        }
+    }
+}

@@ -167,8 +167,6 @@ impl World {
             .replace("exit 10", "exit 12")
             .replace("early exec failed: No child processes (10)", "early exec failed");
         let line = line.replace("rsync: [Receiver] early exec failed", "early exec failed");
-        // Without a chroot the C daemon shows paths of a sender without the slash.
-        let line = line.replace("link_stat \"/", "link_stat \"");
         let line = line.replace(self.work.path().to_str().expect("text"), "DIR");
         let line = line.replace(&self.port.to_string(), "PORT");
         // `2026/11/21 14:00:00 [PID] ` stands before what the log says.
@@ -263,6 +261,8 @@ rows! {
     read_only_yes: "", "read only = yes", &[PULL, PUSH, "-an tree/ @/m/up/", "-a --remove-source-files @/m/file got/"];
     write_only_yes: "", "write only = yes", &[PULL, PUSH];
     use_chroot_no: "", "use chroot = no", &["-a tree/new @/m/no/such/name", "-a @/m/nosuch got/"];
+    paths_of_a_sender_in_a_chroot: "", "use chroot = yes", &["-a @/m/nosuch/x got/", "-a @/m/sub/nosuch got/", "-aR @/m/sub/nosuch @/m/sub/./nosuch got/"];
+    paths_of_a_sender: "", "use chroot = no", &["-a @/m/nosuch/x got/", "-a @/m/sub/nosuch got/", "-aR @/m/sub/nosuch @/m/sub/./nosuch got/"];
     path_missing: "", "path = DIR/nosuch", &[PULL];
     path_of_the_chroot_missing: "", "path = DIR/nosuch\nuse chroot = yes", &[PULL];
     numeric_ids_yes: "", "numeric ids = yes", &[PULL, PUSH];

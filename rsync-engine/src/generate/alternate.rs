@@ -11,7 +11,7 @@ use rsync_proto::text::{Failure, Message};
 
 use super::entry::At;
 use super::judge::{QuickCheck, Wanted, item_flags, quick_check};
-use super::nodes::{class, is_equal_node, replace};
+use super::nodes::{class, is_equal_node, replace, split};
 use super::renamed::copy_content;
 use super::run::Generator;
 use crate::EngineError;
@@ -47,6 +47,13 @@ pub(super) enum Consulted {
     Basis(Candidate),
     /// As if there were none.
     Nothing,
+}
+
+/// What an alternate destination has for a further name of a file.
+pub(super) struct Twin {
+    pub(super) stat: Stat,
+    /// What differs is worth telling.
+    pub(super) is_news: bool,
 }
 
 impl Generator<'_> {
@@ -323,12 +330,33 @@ impl Generator<'_> {
         }
     }
 
-    /// The candidate that makes it no news that an entry becomes a further name of `leader`
-    /// (spec 07 §10).
-    pub(super) fn alternate_twin(&mut self, at: &At<'_>, leader: &Stat) -> Option<Stat> {
-        let links = self.alternate_kind()? == BasisKind::Link;
-        let best = self.best_alternate(at)?;
-        let is_twin = if links { best.stat.same_file(leader) } else { best.level == Level::Identical };
-        is_twin.then_some(best.stat)
+    /// The candidate that an entry counts as when it becomes a further name of `leader`, which looks like
+    /// `leader_stat` if it is in place already (spec 07 §10).
+    pub(super) fn alternate_twin(
+        &mut self,
+        at: &At<'_>,
+        leader: &[u8],
+        leader_stat: Option<&Stat>,
+    ) -> Option<Twin> {
+        let kind = self.alternate_kind()?;
+        let Candidate { number, stat, level } = self.best_alternate(at)?;
+        let equal = match kind {
+            BasisKind::Copy => level >= Level::SameContent,
+            BasisKind::Compare => level == Level::Identical,
+            BasisKind::Link => match leader_stat {
+                Some(leader_stat) => stat.same_file(leader_stat),
+                // A dry run: both would be linked to the candidates.
+                None => {
+                    level == Level::Identical && self.alternate_stat(number, leader).ok()?.same_file(&stat)
+                }
+            },
+        };
+        equal.then_some(Twin { stat, is_news: kind != BasisKind::Link })
+    }
+
+    fn alternate_stat(&mut self, number: u8, path: &[u8]) -> io::Result<Stat> {
+        let stack = self.alternates.get_mut(usize::from(number)).and_then(Option::as_mut);
+        let (dir, name) = split(path);
+        stack.ok_or(io::ErrorKind::NotFound)?.dir(dir)?.stat(name)
     }
 }

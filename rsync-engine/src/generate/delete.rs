@@ -168,6 +168,9 @@ impl Generator<'_> {
 
     /// A directory of the list was processed: what `list` does not have in it goes, now or later.
     pub(super) fn delete_in(&mut self, at: &At<'_>, list: &Arc<Segment>) -> Result<(), EngineError> {
+        if self.directories.is_skipped(at.path) {
+            return Ok(());
+        }
         match self.delete_timing() {
             DeleteTiming::During | DeleteTiming::Delay => self.scan(at, list),
             DeleteTiming::After => {

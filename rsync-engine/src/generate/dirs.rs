@@ -36,6 +36,11 @@ impl Directories {
         is_below(&self.skipped, path)
     }
 
+    /// Whether the contents of the directory at `path` are skipped.
+    pub(super) fn is_skipped(&self, path: &[u8]) -> bool {
+        self.skipped.contains(path) || self.skips(path)
+    }
+
     /// Whether nothing can exist at `path` because a dry run only imagines its directory.
     pub(super) fn imagines(&self, path: &[u8]) -> bool {
         is_below(&self.imagined, path)
@@ -247,7 +252,7 @@ impl Generator<'_> {
         let path = list.get(place).map(EntryRef::path).unwrap_or_default();
         let Some(at) = At::new(list, place, 0, &path) else { return };
         let named = self.destination.is_none_or(|destination| destination.local_name.is_some());
-        let skipped = self.directories.skips(&path) || self.directories.skipped.contains(&path);
+        let skipped = self.directories.is_skipped(&path);
         if options.dry_run || options.list_only || named || skipped || self.is_left_out(&at) {
             return;
         }

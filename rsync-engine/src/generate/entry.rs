@@ -156,6 +156,8 @@ impl<'a> Generator<'a> {
         match self.lstat(at) {
             Ok(stat) => Ok(Some(stat)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // Where a file must be left alone, the attempt to make anything else says why it fails.
+            Err(error) if at.entry.kind() != Kind::File && CorruptStat::of(&error).is_none() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -181,8 +183,7 @@ impl<'a> Generator<'a> {
         xname: Option<&[u8]>,
     ) -> Result<(), EngineError> {
         let named = xname.is_some_and(|name| !name.is_empty());
-        let shown = self.session.events.wants(Topic::Info(Info::Name, 2)) || self.session.options.itemize > 1;
-        if !(flags.is_significant() || named || shown) {
+        if !(flags.is_significant() || named || self.shows_unchanged()) {
             return Ok(());
         }
         if !self.session.negotiated.has_item_flags() {
@@ -191,6 +192,11 @@ impl<'a> Generator<'a> {
         }
         let attributes = ItemAttributes { xname: xname.map(<[u8]>::to_vec), ..ItemAttributes::new(flags) };
         self.send_item(at, &attributes)
+    }
+
+    /// Whether items are told that change nothing.
+    pub(super) fn shows_unchanged(&self) -> bool {
+        self.session.events.wants(Topic::Info(Info::Name, 2)) || self.session.options.itemize > 1
     }
 
     /// Below protocol 29 items do not travel: this side says them itself.

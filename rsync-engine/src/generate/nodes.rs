@@ -279,8 +279,9 @@ impl Generator<'_> {
         }
         if same {
             self.session.say(Message::UpToDate(at.path));
-            // What the leader got this name has too; a dry run shows what it would get.
-            let flags = item_flags(&at.entry, stat.as_ref(), &wanted, change, options);
+            // What the leader got this name has too; a dry run shows what it would get. Its time counts
+            // as changed only where times are kept.
+            let flags = change | item_flags(&at.entry, stat.as_ref(), &wanted, ItemFlags::default(), options);
             self.itemize(at, flags, Some(b""))?;
             return self.succeed_unsent(at.index);
         }
@@ -300,12 +301,15 @@ impl Generator<'_> {
                 return Ok(());
             }
         }
-        let twin = match (&stat, &leader_stat) {
-            (None, Ok(leader)) => self.alternate_twin(at, leader),
-            _ => None,
+        let twin = match stat {
+            Some(_) => None,
+            None => self.alternate_twin(at, leader, leader_stat.as_ref().ok()),
         };
-        let flags = item_flags(&at.entry, stat.or(twin).as_ref(), &wanted, change, options);
-        self.itemize(at, flags, Some(leader))?;
+        if twin.as_ref().is_none_or(|twin| twin.is_news) || self.shows_unchanged() {
+            let known = stat.or(twin.map(|twin| twin.stat));
+            let flags = item_flags(&at.entry, known.as_ref(), &wanted, change, options);
+            self.itemize(at, flags, Some(leader))?;
+        }
         self.succeed_unsent(at.index)
     }
 }
@@ -336,7 +340,7 @@ pub(super) fn class(kind: Kind) -> u8 {
     }
 }
 
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&byte| byte == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (b"", path),

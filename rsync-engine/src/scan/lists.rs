@@ -22,8 +22,8 @@ const REPORT_EVERY: u64 = 100;
 pub struct ScanRequest {
     /// The source arguments, or with `--files-from` the one directory its names are in.
     pub sources: Vec<Vec<u8>>,
-    /// Absolute path of the directory that relative arguments start at; of a module its path from the
-    /// module root, `/`.
+    /// Absolute path of the directory that relative arguments start at. For the top of a module it is `/`,
+    /// or empty if messages shall quote paths in it without a slash in front.
     pub start_dir: Vec<u8>,
     /// The module's name, for messages.
     pub module: Option<Vec<u8>>,

@@ -327,7 +327,7 @@ impl Scan {
         if let Some(known) = self.origins.iter().position(|origin| origin.key == key) {
             return Some(known as u32);
         }
-        let absolute = collapse(&join(&self.start_dir, &arg.base));
+        let absolute = self.absolute(&arg.base);
         let opened = if self.module_hides_dir(&absolute) {
             Err(Errno::NOENT.into())
         } else {
@@ -340,10 +340,22 @@ impl Scan {
             }
             Err(error) => {
                 self.examiner.io_error(IoErrorFlags::GENERAL);
-                let place = self.examiner.place_at(b"", &absolute);
+                let shown = match self.start_dir.is_empty() {
+                    true => absolute.strip_prefix(b"/").unwrap_or(&absolute),
+                    false => &absolute,
+                };
+                let place = self.examiner.place_at(b"", shown);
                 self.examiner.fail(Failure::ChangeDir(place), &error);
                 None
             }
+        }
+    }
+
+    /// The directory that names relative to `base` are in, as messages and rules call it.
+    fn absolute(&self, base: &[u8]) -> Vec<u8> {
+        match collapse(&join(&self.start_dir, base)) {
+            top if top == b"/" && self.start_dir.is_empty() => Vec::new(),
+            absolute => absolute,
         }
     }
 

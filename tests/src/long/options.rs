@@ -243,7 +243,8 @@ fn comparable(words: &[String], keeps_times: bool) -> Compare {
     // Where it sets extended attributes of a directory, it sets the mode too, asked or not.
     let has = |word: &str| words.iter().any(|other| other == word);
     let keeps_modes = !has("--no-perms") && ["-a", "-rlptD", "-rlpgo"].contains(&words[0].as_str());
-    let modes = keeps_modes || !(has("-X") || has("-AX"));
+    // A C receiver takes modes from a basis that is itself being updated, whenever it gets to it.
+    let modes = keeps_modes || !(has("-X") || has("-AX") || has("-y"));
     Compare {
         times: keeps_times && files,
         directory_times: keeps_times && directories,

@@ -87,6 +87,15 @@ impl World {
         world
     }
 
+    /// The same with files in place of further names of files.
+    #[must_use]
+    pub fn unlinked(mut self) -> Self {
+        for entry in self.entries.values_mut().filter(|entry| matches!(entry.kind, Kind::HardLink(_))) {
+            entry.kind = Kind::File(b"alone".to_vec());
+        }
+        self
+    }
+
     /// Bytes of all files.
     #[must_use]
     pub fn size(&self) -> usize {
