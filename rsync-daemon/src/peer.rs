@@ -98,6 +98,18 @@ impl Peer {
         Ok(self.stream.flush().await?)
     }
 
+    /// Waits until the other end has left, or has sent more than `limit` bytes ahead of what it is asked
+    /// for. What it sends until then is kept.
+    pub async fn gone(&mut self, limit: usize) {
+        let mut piece = [0; READ_SIZE];
+        while self.buffer.len() <= limit {
+            match self.stream.read(&mut piece).await {
+                Ok(count @ 1..) => self.buffer.extend_from_slice(&piece[..count]),
+                Ok(0) | Err(_) => return,
+            }
+        }
+    }
+
     /// Closes so that the client can read what was sent last, though it may still be sending.
     pub async fn close(mut self) {
         let linger = async {

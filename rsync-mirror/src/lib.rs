@@ -14,6 +14,7 @@ mod duration;
 mod error;
 pub mod health;
 pub mod job;
+pub mod proxy;
 pub mod publish;
 pub mod schedule;
 mod secret;

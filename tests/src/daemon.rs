@@ -41,6 +41,7 @@ impl Module {
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
+    words: Vec<PathBuf>,
     port: u16,
     work: Work,
 }
@@ -61,6 +62,18 @@ impl Daemon {
     #[track_caller]
     pub fn start(side: Side, globals: &str, modules: &[Module]) -> Self {
         Self::started_by(&side.daemon(), globals, modules)
+    }
+
+    /// Starts one with more words on its command line.
+    ///
+    /// # Panics
+    /// If it does not listen within ten seconds.
+    #[must_use]
+    #[track_caller]
+    pub fn start_with(side: Side, words: &[&str], globals: &str, modules: &[Module]) -> Self {
+        let mut all = side.daemon();
+        all.extend(words.iter().map(PathBuf::from));
+        Self::started_by(&all, globals, modules)
     }
 
     /// The same for `rsync --daemon`, which also takes uploads.
@@ -88,12 +101,23 @@ impl Daemon {
             let port = free_port();
             let mut child = spawn(words, &config, port, &work);
             if wait_for_port(&mut child, port) {
-                return Self { child, port, work };
+                return Self { child, words: words.to_vec(), port, work };
             }
             stop(&mut child);
         }
         let log = fs::read_to_string(work.join("output")).unwrap_or_default();
         panic!("no daemon of {words:?}: {log}");
+    }
+
+    /// Starts it again at its port, after it has ended.
+    ///
+    /// # Panics
+    /// If it does not listen within ten seconds.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        stop(&mut self.child);
+        self.child = spawn(&self.words, &self.work.join("rsyncd.conf"), self.port, &self.work);
+        assert!(wait_for_port(&mut self.child, self.port), "{:?} does not come back", self.words);
     }
 
     /// The port it listens on.

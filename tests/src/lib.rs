@@ -10,6 +10,7 @@
 
 pub mod daemon;
 pub mod fed;
+pub mod front;
 pub mod hostile;
 pub mod long;
 pub mod loop_device;
@@ -33,6 +34,7 @@ pub mod ways;
 pub mod work;
 
 pub use daemon::Daemon;
+pub use front::Front;
 pub use mirror::Mirror;
 pub use network::Namespace;
 pub use outcome::{Outcome, run, run_for};

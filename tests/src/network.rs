@@ -87,12 +87,97 @@ impl Drop for Namespace {
     }
 }
 
+/// Hosts on one switch: each is a namespace whose `eth0` has the address 192.0.2.N, N from 1; the first two
+/// have a link of their own, `eth1` with 10.1.0.N. They go away with the test.
+#[derive(Debug)]
+pub struct Lan {
+    /// The switch first.
+    names: Vec<String>,
+}
+
+impl Lan {
+    /// Makes them. `None` if we may not.
+    #[must_use]
+    pub fn of(hosts: usize) -> Option<Self> {
+        let (id, count) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let mut lan = Self { names: Vec::new() };
+        for index in 0..=hosts {
+            let name = format!("e2e-{id}-{count}-{index}");
+            if !is_root() || !try_ip(&["netns", "add", &name]) {
+                return None;
+            }
+            lan.names.push(name);
+        }
+        let switch = lan.names[0].clone();
+        ip(&["-n", &switch, "link", "add", "br0", "up", "type", "bridge"]);
+        for (index, name) in lan.names.iter().enumerate().skip(1) {
+            let port = format!("port{index}");
+            ip(&["-n", &switch, "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", name]);
+            ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"]);
+            lan.ip(index, &["addr", "add", &format!("192.0.2.{index}/24"), "dev", "eth0"]);
+            lan.ip(index, &["link", "set", "eth0", "up"]);
+            lan.ip(index, &["link", "set", "lo", "up"]);
+        }
+        lan.ip(1, &["link", "add", "eth1", "type", "veth", "peer", "name", "eth1", "netns", &lan.names[2]]);
+        for index in [1, 2] {
+            lan.ip(index, &["addr", "add", &format!("10.1.0.{index}/24"), "dev", "eth1"]);
+            lan.ip(index, &["link", "set", "eth1", "up"]);
+        }
+        Some(lan)
+    }
+
+    /// The name of a host's namespace.
+    #[must_use]
+    pub fn name(&self, host: usize) -> &str {
+        &self.names[host]
+    }
+
+    /// Runs `ip` in a host.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[track_caller]
+    pub fn ip(&self, host: usize, words: &[&str]) -> String {
+        ip(&[&["-n", self.names[host].as_str()], words].concat())
+    }
+
+    /// Lets frames of a host pass the switch, or drops them; its link stays up.
+    ///
+    /// # Panics
+    /// If the switch refuses.
+    pub fn set_port(&self, host: usize, open: bool) {
+        const DISABLED: &str = "0";
+        const FORWARDING: &str = "3";
+        let state = if open { FORWARDING } else { DISABLED };
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.names[0], "bridge", "link", "set", "dev", &format!("port{host}")]);
+        assert!(command.args(["state", state]).status().unwrap().success());
+    }
+
+    /// A command that will run in a host.
+    #[must_use]
+    pub fn command(&self, host: usize, program: &Path) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.names[host]]).arg(program);
+        command
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        for name in &self.names {
+            try_ip(&["netns", "del", name]);
+        }
+    }
+}
+
 fn try_ip(words: &[&str]) -> bool {
     Command::new("ip").args(words).output().is_ok_and(|output| output.status.success())
 }
 
 #[track_caller]
-fn ip(words: &[&str]) {
+fn ip(words: &[&str]) -> String {
     let output = Command::new("ip").args(words).output().unwrap();
     assert!(output.status.success(), "ip {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -28,11 +28,14 @@ fn the_units_are_accepted_by_systemd() {
         let unit = fs::read_to_string(sample("systemd").join(name)).unwrap();
         fs::write(work.join(name), unit.replace("/usr/bin/rsyncd", &program)).unwrap();
     }
-    let units = ["rsyncd.service", "rsyncd.socket"].map(|name| work.join(name));
-    let words = ["verify", "--man=no"].map(Path::new);
-    let (is_content, text) =
-        run("systemd-analyze", &[words[0], words[1], units[0].as_path(), units[1].as_path()]);
-    assert!(is_content && !text.contains("rsyncd"), "{text}");
+    let proxy = "rsync-mirror-proxy.service";
+    let unit = fs::read_to_string(sample("systemd").join(proxy)).unwrap();
+    fs::write(work.join(proxy), unit.replace("/usr/bin/rsync-mirror", "/bin/true")).unwrap();
+    let units = ["rsyncd.service", "rsyncd.socket", proxy].map(|name| work.join(name));
+    let mut words = ["verify", "--man=no"].map(Path::new).to_vec();
+    words.extend(units.iter().map(|unit| unit.as_path()));
+    let (is_content, text) = run("systemd-analyze", &words);
+    assert!(is_content && !text.contains("rsync"), "{text}");
 }
 
 #[test]

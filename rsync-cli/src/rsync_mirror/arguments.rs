@@ -24,6 +24,21 @@ pub(crate) enum Command {
     Sync(Box<Sync>),
     /// Tells what `sync` would do with the same options, and changes nothing.
     Plan(Box<Sync>),
+    /// Stands in front of rsync daemons: modules, weights, queues, limits, health checks.
+    ///
+    /// SIGHUP reads the configuration anew, SIGTERM lets sessions finish and ends, a second one ends at once.
+    Proxy(Proxy),
+}
+
+/// A front for daemons.
+#[derive(Args)]
+pub(crate) struct Proxy {
+    /// Configuration file; that of rsync-proxy is understood.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Say what is wrong with the configuration, and end.
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// One job.

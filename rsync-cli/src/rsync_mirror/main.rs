@@ -4,6 +4,8 @@ mod arguments;
 #[path = "../rsync/bar.rs"]
 mod bar;
 mod job;
+mod proxy;
+mod service;
 #[path = "../rsync/signals.rs"]
 mod signals;
 mod sync;
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     let code = match Arguments::parse().command {
         Command::Sync(arguments) => sync::sync(&arguments),
         Command::Plan(arguments) => sync::plan(&arguments),
+        Command::Proxy(arguments) => proxy::proxy(&arguments),
     };
     ExitCode::from(code)
 }

@@ -16,4 +16,5 @@ pub use check::{CheckError, Checks, ServiceCheck};
 pub use endpoint::{Endpoint, EndpointError};
 pub use monitor::{Answer, Change, Monitor, State, Thresholds};
 pub use probe::Target;
+pub(crate) use probe::{Failure, describe};
 pub use watch::Watch;

@@ -121,6 +121,11 @@ impl Monitor {
         }
     }
 
+    /// Takes it for granted that the daemon lives, so that even the first bad answers are counted.
+    pub fn presume_up(&mut self) {
+        self.alive = Some(true);
+    }
+
     /// When to check next.
     #[must_use]
     pub fn due(&self) -> Instant {
@@ -140,9 +145,10 @@ impl Monitor {
         }
     }
 
-    /// Takes the answer of a check; tells if the state has become another.
-    pub fn record(&mut self, now: Instant, answer: Answer) -> Option<Change> {
-        self.due = now + self.thresholds.interval;
+    /// Takes the answer of a check that began at `started`; tells if the state has become another. The next
+    /// check is due one interval after that begin, so that checks without an answer come as often.
+    pub fn record(&mut self, started: Instant, answer: Answer) -> Option<Change> {
+        self.due = started + self.thresholds.interval;
         self.blamed = false;
         self.count(answer)
     }
@@ -236,6 +242,13 @@ mod tests {
         assert_eq!(Clocked::new(2, 3).monitor.state(), State::Down("not checked yet".into()));
         assert_eq!(Clocked::new(2, 3).good(), "up");
         assert_eq!(Clocked::new(2, 3).bad(), "down");
+    }
+
+    #[test]
+    fn a_daemon_that_is_presumed_to_live_falls_like_any_other() {
+        let mut clocked = Clocked::new(2, 2);
+        clocked.monitor.presume_up();
+        assert_eq!([clocked.bad(), clocked.bad()], ["up", "down"]);
     }
 
     #[test]

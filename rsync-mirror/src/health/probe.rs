@@ -55,12 +55,20 @@ impl Target {
 
     /// Makes every check until one fails.
     pub async fn examine(&self, checks: &Checks) -> Answer {
-        match tokio::time::timeout(checks.timeout, self.examine_all(checks)).await {
-            Ok(Ok(())) => Answer::Good,
-            Ok(Err(Failure::Busy(text))) => Answer::Busy(text),
-            Ok(Err(Failure::Bad(text))) => Answer::Bad(text),
-            Err(_) => Answer::Bad(format!("no answer within {}", duration::text(checks.timeout))),
+        let late = || Err(Failure::late(checks.timeout));
+        match tokio::time::timeout(checks.timeout, self.examine_all(checks)).await.unwrap_or_else(|_| late())
+        {
+            Ok(()) => Answer::Good,
+            Err(Failure::Busy(text)) => Answer::Busy(text),
+            Err(Failure::Bad(text)) => Answer::Bad(text),
         }
+    }
+
+    /// Whether it is the same daemon, spoken to in the same way.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint
+            && self.proxy_header == other.proxy_header
+            && self.module == other.module
     }
 
     async fn examine_all(&self, checks: &Checks) -> Result<(), Failure> {
@@ -166,12 +174,24 @@ impl Target {
 
 /// Why a check fails.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Busy(String),
     Bad(String),
 }
 
 impl Failure {
+    /// Of a daemon that did not answer in time.
+    pub(crate) fn late(limit: Duration) -> Self {
+        Self::Bad(format!("no answer within {}", duration::text(limit)))
+    }
+
+    /// What the daemon said, or what is wrong with it.
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Busy(text) | Self::Bad(text) => text,
+        }
+    }
+
     /// Of a line that begins with `@ERROR`.
     fn of_refusal(line: &[u8]) -> Self {
         let text = line.to_str_lossy().into_owned();
@@ -212,14 +232,14 @@ fn plain(error: &io::Error) -> String {
 
 /// What a daemon says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Described {
-    pub(super) greeting: Greeting,
+pub(crate) struct Described {
+    pub(crate) greeting: Greeting,
     /// Names and comments, in the daemon's order.
-    pub(super) modules: Vec<(BString, BString)>,
+    pub(crate) modules: Vec<(BString, BString)>,
 }
 
 /// Asks a daemon for its greeting and its modules.
-pub(super) async fn describe(target: &Target, limit: Duration) -> Result<Described, Failure> {
+pub(crate) async fn describe(target: &Target, limit: Duration) -> Result<Described, Failure> {
     let (mut peer, greeting) = target.greet(limit).await?;
     ask(&mut peer, b"").await?;
     let mut modules = Vec::new();

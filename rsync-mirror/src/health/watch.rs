@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::check::Checks;
-use super::monitor::{Answer, Change, Monitor, State};
+use super::monitor::{Change, Monitor, State};
 use super::probe::Target;
 
 /// The state of one daemon, shared by those who check it and those who use it.
@@ -51,13 +51,9 @@ impl Watch {
 
     /// Makes one check now.
     pub async fn check(&self, target: &Target, checks: &Checks) -> Option<Change> {
+        let started = Instant::now();
         let answer = target.examine(checks).await;
-        self.record(answer)
-    }
-
-    /// Takes the answer of a check that somebody else made.
-    pub fn record(&self, answer: Answer) -> Option<Change> {
-        self.monitor().record(Instant::now(), answer)
+        self.monitor().record(started, answer)
     }
 
     /// Makes every check when it is due, until it is dropped; `changed` hears of every change.
