@@ -150,7 +150,16 @@ impl Lan {
         const FORWARDING: &str = "3";
         let state = if open { FORWARDING } else { DISABLED };
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.names[0], "bridge", "link", "set", "dev", &format!("port{host}")]);
+        command.args([
+            "netns",
+            "exec",
+            &self.names[0],
+            "bridge",
+            "link",
+            "set",
+            "dev",
+            &format!("port{host}"),
+        ]);
         assert!(command.args(["state", state]).status().unwrap().success());
     }
 

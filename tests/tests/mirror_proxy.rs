@@ -1,6 +1,6 @@
 //! `rsync-mirror proxy` in front of C daemons and ours, with C clients and ours (spec 11 §4, §1.4).
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -524,6 +524,8 @@ fn the_commands_of_the_document_work() {
     let work = Work::new();
     let served = work.join("served");
     Tree::new().file("dists/stable/Release", "Suite: stable\n").file("pool/p", "p").write(&served);
+    let release = fs::File::open(served.join("dists/stable/Release")).unwrap();
+    release.set_modified(std::time::SystemTime::now()).unwrap();
     let daemons =
         [Side::C, Side::Ours].map(|side| Daemon::start(side, "", &[Module::new("debian", &served)]));
     let ports = [
