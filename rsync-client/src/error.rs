@@ -34,6 +34,14 @@ pub enum ClientError {
         /// What the resolver said.
         reason: String,
     },
+    /// The address of our own that a connection shall have (`--address`) is none.
+    #[error("rsync: getaddrinfo {address}: {reason}")]
+    ResolveOwn {
+        /// The address.
+        address: BString,
+        /// What the resolver said.
+        reason: String,
+    },
     /// No address of the host answered.
     #[error("{}", connect_text("rsync: ", host, failures))]
     Connect {
@@ -277,6 +285,7 @@ impl ClientError {
         match self {
             Self::Options(error) => error.exit_code(),
             Self::Resolve { .. }
+            | Self::ResolveOwn { .. }
             | Self::Connect { .. }
             | Self::Proxy(_)
             | Self::TlsRoots { .. }

@@ -36,11 +36,15 @@ impl Alternate {
         };
         let open = |path: &BString| {
             let shown = session.shown_path(&destination.path, path);
-            let dir = match open_beside(destination, path) {
+            // An empty name is that of the destination itself.
+            let beside = if path.is_empty() { b"." } else { path.as_slice() };
+            let dir = match open_beside(destination, beside) {
                 Ok(dir) => Some(Arc::new(dir)),
                 Err(error) => {
                     session.say(match error.kind() {
-                        io::ErrorKind::NotFound => Message::BasisDirMissing(option, &shown),
+                        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
+                            Message::BasisDirMissing(option, &shown)
+                        }
                         _ => Message::BasisDirNotDirectory(option, &shown),
                     });
                     None
@@ -82,6 +86,9 @@ pub(crate) fn open_temp_dir(
 /// Opens a directory that is relative to the destination. A root that a dry run only imagines has a
 /// parent nevertheless.
 fn open_beside(destination: &Destination, path: &[u8]) -> io::Result<Dir> {
+    if path.is_empty() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     if !destination.imagined || path.starts_with(b"/") {
         return destination.bounds.open_dir(&destination.root, path);
     }

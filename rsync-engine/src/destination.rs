@@ -55,7 +55,7 @@ impl Destination {
             return Err(refused(session, Message::DestinationExcluded(argument)));
         }
         match session.bounds().is_dir(argument) {
-            Ok(true) => Self::enter(session, trimmed, 1),
+            Ok(true) => Self::enter_as(session, trimmed, argument, 1),
             Ok(_) if count > 1 => Err(refused(session, Message::DestinationMustBeDirectory)),
             Ok(_) if first.is_some_and(|entry| entry.is_dir()) => {
                 Err(refused(session, Message::DirectoryOverFile))
@@ -83,9 +83,16 @@ impl Destination {
     }
 
     fn enter(session: &Session, path: &[u8], step: u8) -> Result<Self, EngineError> {
+        Self::enter_as(session, path, path, step)
+    }
+
+    /// [`Destination::enter`], where messages show the path as it was `typed`.
+    fn enter_as(session: &Session, path: &[u8], typed: &[u8], step: u8) -> Result<Self, EngineError> {
         let what = format!("change_dir#{step}");
-        let cannot = |error| failed_to(session, &what, path, error);
+        let cannot = |error| failed_to(session, &what, typed, error);
         let root = open(session, path).map_err(cannot)?;
+        // It may be held without the right to look into it.
+        root.stat(b".").map_err(cannot)?;
         let shown = match &session.module {
             None => std::fs::canonicalize(as_path(path)).map_err(cannot)?.as_os_str().as_bytes().into(),
             Some(module) => {
@@ -156,7 +163,10 @@ impl Destination {
         let (_, made) = session
             .start_dir()
             .and_then(|start| session.bounds().make_dir(&start, wanted, 0o777))
-            .map_err(|error| failed_to(session, "mkpath", wanted, error))?;
+            .map_err(|error| match is_loop(&error) {
+                true => failed_to(session, "mkpath", wanted, error),
+                false => not_made(session, argument, error),
+            })?;
         if made > 0 {
             session.say(Message::CreatedDirectories(made, wanted));
         }

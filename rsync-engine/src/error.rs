@@ -205,9 +205,11 @@ impl EngineError {
     pub fn local_role(&self) -> Role {
         match self {
             Self::FileIo { text, .. } if text.starts_with(b"rsync: [receiver]") => Role::Receiver,
-            Self::Refused | Self::BadOptionDir | Self::Destination { .. } | Self::FileIo { .. } => {
-                Role::EarlyReceiver
-            }
+            Self::Refused
+            | Self::BadOptionDir
+            | Self::Destination { .. }
+            | Self::FileIo { .. }
+            | Self::IdMap(_) => Role::EarlyReceiver,
             _ => Role::Sender,
         }
     }

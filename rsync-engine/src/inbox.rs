@@ -23,6 +23,8 @@ pub(crate) struct Inbox {
     demux: Demux,
     control: LinkControl,
     recorder: Option<Recorder>,
+    /// Bytes of data that were decoded.
+    decoded: u64,
 }
 
 /// How much is asked of the system at once.
@@ -31,7 +33,7 @@ const READ_SIZE: usize = 64 << 10;
 impl Inbox {
     /// Reads from `reader`; `demux` may already hold bytes that came with the handshake.
     pub(crate) fn new(reader: Box<dyn Read + Send>, demux: Demux, control: LinkControl) -> Self {
-        Self { reader, demux, control, recorder: None }
+        Self { reader, demux, control, recorder: None, decoded: 0 }
     }
 
     /// Records the data of the stream from here on.
@@ -48,6 +50,11 @@ impl Inbox {
     /// Bytes received since framing began.
     pub(crate) fn received(&self) -> u64 {
         self.demux.received()
+    }
+
+    /// Bytes of data decoded so far, frames and messages apart.
+    pub(crate) fn decoded(&self) -> u64 {
+        self.decoded
     }
 
     /// The demultiplexer, to switch framing on and off.
@@ -76,6 +83,7 @@ impl Inbox {
                         recorder.record(&self.demux.payload()[..used])?;
                     }
                     self.demux.consume(used);
+                    self.decoded += used as u64;
                     return Ok(value);
                 }
                 Err(error) => match error.missing() {

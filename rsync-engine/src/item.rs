@@ -13,7 +13,7 @@ pub(crate) const FIRST_PROGRESS: u64 = 32 << 10;
 /// What an item line shows besides the entry.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Moved<'a> {
-    /// Bytes of file data that went over the wire; only a sender counts them.
+    /// Bytes that the file took on the wire: at a sender with its item, at a receiver without.
     pub(crate) data_bytes: u64,
     /// Bytes of block sums that came.
     pub(crate) sum_bytes: u64,

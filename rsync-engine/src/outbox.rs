@@ -19,6 +19,8 @@ pub(crate) struct Outbox {
     rate: Option<RateLimit>,
     last_write: Instant,
     tape: Option<Tape>,
+    /// Bytes of data that were encoded.
+    encoded: u64,
 }
 
 /// What is recorded of the data, and whether the peer gets it too.
@@ -34,7 +36,7 @@ const WRITE_SIZE: usize = 64 << 10;
 impl Outbox {
     /// Writes to `writer` as fast as it takes.
     pub(crate) fn new(writer: Box<dyn Write + Send>, mux: Mux, control: LinkControl) -> Self {
-        Self { writer, mux, control, rate: None, last_write: Instant::now(), tape: None }
+        Self { writer, mux, control, rate: None, last_write: Instant::now(), tape: None, encoded: 0 }
     }
 
     /// Gives the link's half back.
@@ -59,6 +61,11 @@ impl Outbox {
         self.mux.queued()
     }
 
+    /// Bytes of data so far, frames and messages apart.
+    pub(crate) fn encoded(&self) -> u64 {
+        self.encoded
+    }
+
     /// Appends data that `encode` writes, and sends what has gathered when it is enough.
     pub(crate) fn data<E>(
         &mut self,
@@ -68,10 +75,19 @@ impl Outbox {
         EngineError: From<E>,
     {
         match &mut self.tape {
-            None => self.mux.encode(encode)?,
+            None => {
+                let encoded = &mut self.encoded;
+                self.mux.encode(|out| {
+                    let before = out.len();
+                    encode(out)?;
+                    *encoded += out.len().saturating_sub(before) as u64;
+                    Ok::<(), E>(())
+                })?;
+            }
             Some(tape) => {
                 tape.bytes.clear();
                 encode(&mut tape.bytes)?;
+                self.encoded += tape.bytes.len() as u64;
                 tape.recorder.record(&tape.bytes)?;
                 if !tape.diverted {
                     self.mux.data(&tape.bytes);

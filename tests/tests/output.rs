@@ -86,3 +86,42 @@ fn progress_of_a_file_begins_with_its_first_piece() {
         Mixed::new(&source, &destination, options).assert_like_c(&EVERY_WAY);
     }
 }
+
+#[test]
+fn bytes_of_a_transfer_are_counted_by_the_side_that_prints_them() {
+    let source = Tree::new().file("new", "new").file("changed", "x").random("touched", 100_000, 2);
+    let destination = Tree::new().file("changed", "y").random("touched", 100_000, 2).file("later", "");
+    for options in ["-a --out-format=%n:%b:%c:%l", "-a --out-format=%n:%b:%c --protocol=29"] {
+        Mixed::new(&source, &destination, options).assert_like_c(&[Way::Push, Way::Pull]);
+    }
+    let log = "-a --log-file=W/log --log-file-format=%n:%b:%c";
+    Mixed::new(&source, &destination, log).assert_like_c(&[Way::Push]);
+}
+
+#[test]
+fn progress_while_blocks_are_searched_for_says_what_was_searched() {
+    let source = Tree::new()
+        .random("none-of-some", 40_000, 1)
+        .random("none-of-much", 70_000, 2)
+        .file("behind-a-piece", [b"a piece".as_slice(), &rsync_e2e::tree::random(20_000, 3)].concat());
+    let destination = Tree::new().file("none-of-some", "other").file("none-of-much", "other").random(
+        "behind-a-piece",
+        20_000,
+        3,
+    );
+    Mixed::new(&source, &destination, "-a --info=progress").assert_like_c(&[Way::Push, Way::Pull]);
+}
+
+#[test]
+fn progress_of_everything_ends_with_each_phase_and_covers_longer_lines() {
+    let source = Tree::new().many("m", 12).random("large", 40_000, 1);
+    Mixed::new(&source, &Tree::new(), "-a --info=progress2 --no-i-r").assert_like_c(&EVERY_WAY);
+}
+
+#[test]
+fn a_list_is_counted_aloud_and_its_size_told_where_it_comes() {
+    let destination = Tree::new();
+    let (many, few) = (Tree::new().many("m", 110), Tree::new().many("m", 3));
+    Mixed::new(&many, &destination, "-av --no-i-r --info=flist2").assert_like_c(&EVERY_WAY);
+    Mixed::new(&few, &destination, "-a --stats --no-i-r").assert_like_c(&EVERY_WAY);
+}

@@ -237,6 +237,9 @@ impl Console {
     }
 
     fn finished(&self, totals: &Totals) {
+        // The C rsync counts the bytes of lists that come, not of those that it sends.
+        let list_size = if self.role == Role::Sender { 0 } else { totals.list_size };
+        let totals = &Totals { list_size, ..*totals };
         let stats = self.options.info.level(Info::Stats);
         let mode = match (&self.options.batch, self.options.dry_run) {
             (Some(Batch::OnlyWrite(_)), _) => RunMode::BatchOnly,
@@ -424,7 +427,7 @@ fn above<T>(bar: Option<&Bar>, print: impl FnOnce() -> T) -> T {
 /// Opens the log file of a client.
 ///
 /// # Errors
-/// The lines to print when that fails; the transfer goes on without a log.
+/// The line to print when that fails; the transfer goes on without a log.
 pub(crate) fn open_log(path: &BString, insecure_links: bool) -> Result<File, String> {
     let here = Dir::open(std::path::Path::new("."));
     here.and_then(|here| open_operator_log(&here, path, insecure_links)).map_err(|error| {
@@ -432,7 +435,7 @@ pub(crate) fn open_log(path: &BString, insecure_links: bool) -> Result<File, Str
             Some(errno) => rsync_proto::text::failure::describe_errno(errno),
             None => error.to_string(),
         };
-        format!("rsync: [client] failed to open log-file {path}: {reason}\nIgnoring \"log file\" setting.")
+        format!("rsync: [client] failed to open log-file {path}: {reason}")
     })
 }
 
@@ -593,8 +596,8 @@ mod tests {
     #[test]
     fn a_log_file_that_cannot_be_opened_is_reported() {
         let error = open_log(&"/nonexistent/log".into(), false).expect_err("cannot open");
-        let expected = "rsync: [client] failed to open log-file /nonexistent/log: No such file or directory (2)\n\
-                        Ignoring \"log file\" setting.";
+        let expected =
+            "rsync: [client] failed to open log-file /nonexistent/log: No such file or directory (2)";
         assert_eq!(error, expected);
     }
 }

@@ -46,6 +46,7 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
     }
     if let Some(error) = log_error {
         console.say(Severity::Error, &error);
+        console.say(Severity::Info, "Ignoring \"log file\" setting.");
     }
     let client = Client::builder()
         .options(options)

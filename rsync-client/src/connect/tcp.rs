@@ -42,7 +42,7 @@ pub(crate) fn connect_tcp(host: &[u8], port: u16, options: &TcpOptions) -> Resul
 fn connect_any(host: &[u8], port: u16, options: &TcpOptions) -> Result<Socket, ClientError> {
     let mut failures = Vec::new();
     for address in resolve(host, port, options.family)? {
-        match connect_one(address, options) {
+        match connect_one(address, own_address(address, options)?, options) {
             Ok(socket) => return Ok(socket),
             Err(error) if options.timeout.is_some() && error.kind() == io::ErrorKind::TimedOut => {
                 return Err(ClientError::ConnectTimeout { host: host.into() });
@@ -53,17 +53,27 @@ fn connect_any(host: &[u8], port: u16, options: &TcpOptions) -> Result<Socket, C
     Err(ClientError::Connect { host: host.into(), failures })
 }
 
-fn connect_one(address: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
+/// The address of `--address` that a connection to `address` gets.
+fn own_address(address: SocketAddr, options: &TcpOptions) -> Result<Option<SocketAddr>, ClientError> {
+    let Some(bind) = &options.bind else { return Ok(None) };
+    let family = if address.is_ipv4() { AddressFamily::V4 } else { AddressFamily::V6 };
+    match resolve(bind, 0, family) {
+        Ok(found) => Ok(found.first().copied()),
+        Err(ClientError::Resolve { host, reason, .. }) => {
+            Err(ClientError::ResolveOwn { address: host, reason })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn connect_one(address: SocketAddr, own: Option<SocketAddr>, options: &TcpOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     for option in &options.socket_options {
         // What the system refuses was never promised; the connection works without.
         let _ = option.apply(&socket);
     }
-    if let Some(bind) = &options.bind {
-        let family = if address.is_ipv4() { AddressFamily::V4 } else { AddressFamily::V6 };
-        let local = resolve(bind, 0, family).map_err(io::Error::other)?;
-        let local = local.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        socket.bind(&(*local).into())?;
+    if let Some(own) = own {
+        socket.bind(&own.into())?;
     }
     match options.timeout {
         Some(timeout) => socket.connect_timeout(&address.into(), timeout)?,
@@ -117,6 +127,14 @@ mod tests {
     fn an_unknown_host_is_a_resolver_error() {
         let error = connect_tcp(b"no.such.host.invalid", 1, &TcpOptions::default()).expect_err("unknown");
         assert!(error.to_string().starts_with("rsync: getaddrinfo: no.such.host.invalid 1: "), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_address_of_our_own_is_a_resolver_error_too() {
+        let bound = TcpOptions { bind: Some("no.such.host.invalid".into()), ..TcpOptions::default() };
+        let error = connect_tcp(b"127.0.0.1", 1, &bound).expect_err("unknown");
+        assert!(error.to_string().starts_with("rsync: getaddrinfo no.such.host.invalid: "), "{error}");
+        assert_eq!(error.exit_code().code(), 10);
     }
 
     #[test]

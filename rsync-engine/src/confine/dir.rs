@@ -190,12 +190,28 @@ impl Dir {
     /// Those of [`Dir::open_read`].
     pub fn open_in_place(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = File::from(rustix::fs::openat(&self.fd, component(name)?, flags | OFlags::CLOEXEC, mode)?);
+        let name = component(name)?;
+        let open = || rustix::fs::openat(&self.fd, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+        let file = File::from(match open() {
+            Err(Errno::ACCESS) => self.while_writable(name, open)?,
+            opened => opened?,
+        });
         if !stat_fd(&file)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         Ok(file)
+    }
+
+    /// Opens a regular file whose owner may not write to it, when that is allowed for a moment.
+    fn while_writable(&self, name: &[u8], open: impl Fn() -> Result<OwnedFd, Errno>) -> io::Result<OwnedFd> {
+        let stat = self.stat(name).map_err(|_| Errno::ACCESS)?;
+        if !stat.is_file() || stat.mode & 0o200 != 0 {
+            return Err(Errno::ACCESS.into());
+        }
+        self.chmod(name, stat.mode | 0o200)?;
+        let opened = open();
+        let restored = self.chmod(name, stat.mode);
+        restored.and(opened.map_err(io::Error::from))
     }
 
     /// [`Dir::open_in_place`], which also takes a device (`--write-devices`).
@@ -230,24 +246,25 @@ impl Dir {
     /// # Errors
     /// What the system says.
     pub fn create_temp(&self, name: &[u8], random: &mut dyn FnMut() -> u64) -> io::Result<(File, Vec<u8>)> {
-        self.create_temp_as(name, true, random)
+        self.create_temp_as(name, true, random).map_err(|(_, error)| error)
     }
 
     /// [`Dir::create_temp`], whose name begins with a dot if it is to be `hidden` (`--temp-dir` hides
-    /// nothing).
+    /// nothing). A failure says which name it was to have.
     pub(crate) fn create_temp_as(
         &self,
         name: &[u8],
         hidden: bool,
         random: &mut dyn FnMut() -> u64,
-    ) -> io::Result<(File, Vec<u8>)> {
+    ) -> Result<(File, Vec<u8>), (Vec<u8>, io::Error)> {
+        let name = component(name).map_err(|error| (name.to_vec(), error))?;
         loop {
-            let temp = temp_name(component(name)?, hidden, random());
+            let temp = temp_name(name, hidden, random());
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match rustix::fs::openat(&self.fd, &temp[..], flags, Mode::RUSR | Mode::WUSR) {
                 Ok(fd) => return Ok((File::from(fd), temp)),
                 Err(Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err((temp, error.into())),
             }
         }
     }
@@ -464,7 +481,21 @@ fn temp_name(name: &[u8], hidden: bool, mut random: u64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_file_that_its_owner_may_not_write_is_opened_in_place_and_keeps_its_mode() {
+        let (place, dir) = scratch();
+        let path = place.path().join("kept");
+        std::fs::write(&path, b"old").expect("file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).expect("mode");
+        let mut file = dir.open_in_place(b"kept").expect("opened");
+        std::io::Write::write_all(&mut file, b"new").expect("written");
+        assert_eq!(std::fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o444);
+        assert_eq!(std::fs::read(&path).expect("content"), b"new");
+    }
 
     fn scratch() -> (tempfile::TempDir, Dir) {
         let place = tempfile::tempdir().expect("a directory");

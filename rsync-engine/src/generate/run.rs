@@ -232,6 +232,7 @@ impl<'a> Generator<'a> {
             }
             if count % LOOK_EVERY == 0 {
                 self.look()?;
+                self.release_lists()?;
             }
             let limit = if self.peer.limits_requests() { MAX_IN_FLIGHT } else { u64::MAX };
             while self.ledger.outstanding() - self.held >= limit {

@@ -49,6 +49,8 @@ pub(super) struct LocalPeer<'a> {
     worker: Worker<'a>,
     /// What that says about its work.
     later: &'a Later,
+    /// Start of the list that the last item was of.
+    last_list: u32,
     /// Where the last entries came from.
     source: Option<Arc<SourceDir>>,
     items: u64,
@@ -78,6 +80,7 @@ impl<'a> LocalPeer<'a> {
             workshop,
             worker: Worker::new(at_work, shared),
             later,
+            last_list: 0,
             source: None,
             items: 0,
             moved: 0,
@@ -179,6 +182,9 @@ impl<'a> LocalPeer<'a> {
         while let Workshop::Here(backlog) = &mut self.workshop
             && let Some(due) = backlog.pop(left)
         {
+            if let Due::Item(asked) = &due {
+                self.last_list = asked.list.start();
+            }
             match due {
                 Due::Item(asked) if asked.request.is_some() => {
                     has_copied = true;
@@ -236,14 +242,14 @@ impl<'a> LocalPeer<'a> {
         }
     }
 
-    /// A progress report without its file, when an entry is worked on.
+    /// A progress report without its file, when an entry is worked on, or at the end of a list.
     fn progress(&self, moment: Moment, at: Option<(&Segment, EntryRef<'_>)>) -> Progress<'static> {
         let counters = &self.session.counters;
         let totals = &self.lists.totals;
-        let remaining = at.map_or(0, |(list, entry)| {
-            let later = self.files.lists().filter(|other| other.start() > list.start());
-            (list.len() - 1 - entry.place()) as u64 + later.map(|list| list.len() as u64).sum::<u64>()
-        });
+        let start = at.map_or(self.last_list, |(list, _)| list.start());
+        let later = self.files.lists().filter(|other| other.start() > start);
+        let here = at.map_or(0, |(list, entry)| list.len() - 1 - entry.place());
+        let remaining = here as u64 + later.map(|list| list.len() as u64).sum::<u64>();
         Progress {
             moment,
             name: b"",

@@ -46,6 +46,8 @@ pub(crate) struct Receiver<'a> {
     replays: bool,
     /// A DONE was read that the generator cannot pass yet.
     held_done: bool,
+    /// Start of the list that the last item was of.
+    last_list: u32,
 }
 
 /// What the receiver learned by the end.
@@ -86,6 +88,7 @@ impl<'a> Receiver<'a> {
             outcome: Outcome::default(),
             replays: false,
             held_done: false,
+            last_list: 0,
         })
     }
 
@@ -262,11 +265,13 @@ impl<'a> Receiver<'a> {
             return Err(EngineError::protocol("the sender ends a list that is still needed [receiver]"));
         }
         let event = self.answers.on_done(more_lists)?;
-        if ends_list && self.session.negotiated.incremental_recursion() {
+        let incremental = self.session.negotiated.incremental_recursion();
+        if ends_list && incremental {
             self.files.release();
-            if self.session.events.wants(Topic::Progress) {
-                self.session.events.emit(Event::Progress(self.progress(Moment::ListDone, None)));
-            }
+        }
+        let shows = ends_list || !incremental && event <= Some(PhaseEvent::FinalDone);
+        if shows && self.session.events.wants(Topic::Progress) {
+            self.session.events.emit(Event::Progress(self.progress(Moment::ListDone, None)));
         }
         let Some(event) = event else { return Ok(()) };
         if let Some(target) = &mut self.target {
@@ -321,6 +326,7 @@ impl<'a> Receiver<'a> {
             basis_dirs: session.options.basis_dirs.as_ref().map_or(0, |basis| basis.dirs.len()),
             fuzzy: session.options.fuzzy > 0,
         };
+        self.last_list = list.start();
         let path = entry.path();
         attributes.check(index, rules).map_err(|error| match error {
             ItemError::InvalidFuzzyBasis { .. } => {
@@ -340,7 +346,7 @@ impl<'a> Receiver<'a> {
             if takes_xattrs && !linked && !session.options.dry_run {
                 self.target()?.set_xattrs(entry);
             }
-            self.emit(entry, &path, &attributes, Stage::Done, None);
+            self.emit(entry, &path, &attributes, Stage::Done);
             return Ok(());
         }
         let Some(request) = self.shared.requests.take(index) else {
@@ -355,22 +361,26 @@ impl<'a> Receiver<'a> {
             return Err(EngineError::protocol(text));
         };
         if session.options.dry_run {
-            self.emit(entry, &path, &attributes, Stage::Begins, None);
+            self.emit(entry, &path, &attributes, Stage::Begins);
             if self.replays || session.only_records() {
                 self.discard(&path)?;
             }
-            self.emit(entry, &path, &attributes, Stage::Done, None);
+            self.emit(entry, &path, &attributes, Stage::Done);
             self.count_transfer(entry.size());
             self.shared.finished(index);
             return Ok(());
         }
-        self.emit(entry, &path, &attributes, Stage::Begins, None);
+        self.emit(entry, &path, &attributes, Stage::Begins);
         self.count_transfer(entry.size());
+        let before = self.inbox.decoded();
         let progress = self.progress(Moment::Running, Some((&list, entry)));
         let target = target_of(&mut self.target, session, self.shared)?;
         let mut content = Tokens { inbox: &mut self.inbox, sink: &mut self.peer, decoder: &mut self.tokens };
         let (outcome, digest) = target.receive(&list, entry, (request, progress), &mut content)?;
-        self.emit(entry, &path, &attributes, Stage::Done, digest.as_deref());
+        let data_bytes = self.inbox.decoded() - before;
+        let moved = Moved { data_bytes, digest: digest.as_deref(), ..Moved::default() };
+        let way = (Stage::Done, Direction::Received);
+        item::emit(session, way, (entry, &path, b""), &attributes, moved);
         self.shared.ended(index, outcome);
         Ok(())
     }
@@ -451,7 +461,7 @@ impl<'a> Receiver<'a> {
     fn progress(&self, moment: Moment, file: Option<(&Segment, EntryRef<'_>)>) -> Progress<'static> {
         let counters = &self.session.counters;
         let known = self.outcome.listed.total();
-        let start = file.map_or(0, |(list, _)| list.start() + 1);
+        let start = file.map_or(self.last_list, |(list, _)| list.start()) + 1;
         let later: usize = match self.session.events.wants(Topic::Progress) {
             true => self.files.lists().filter(|other| other.start() >= start).map(|other| other.len()).sum(),
             false => 0,
@@ -479,16 +489,9 @@ impl<'a> Receiver<'a> {
         LedgerError::NotInLists { index, first, last, place: "read_ndx_and_attrs" }.into()
     }
 
-    fn emit(
-        &self,
-        entry: EntryRef<'_>,
-        path: &[u8],
-        attributes: &ItemAttributes,
-        stage: Stage,
-        digest: Option<&[u8]>,
-    ) {
+    fn emit(&self, entry: EntryRef<'_>, path: &[u8], attributes: &ItemAttributes, stage: Stage) {
         let way = (stage, Direction::Received);
-        item::emit(self.session, way, (entry, path, b""), attributes, Moved { digest, ..Moved::default() });
+        item::emit(self.session, way, (entry, path, b""), attributes, Moved::default());
     }
 }
 

@@ -145,7 +145,17 @@ impl<'a> Target<'a> {
         };
         let mut draft = match Draft::open(session, (dir, temps), name, &request, basis.as_ref(), partial) {
             Ok(draft) => draft,
-            Err(error) => {
+            Err(DraftError::Open(error)) => {
+                session.failed(Role::Receiver, Failure::OpenTarget(place), &error);
+                return discard(content);
+            }
+            Err(DraftError::Temp(temp, error)) => {
+                let temp = match &session.options.temp_dir {
+                    Some(temps) => [temps.as_slice(), b"/", &temp].concat(),
+                    None if dir_path.is_empty() => temp,
+                    None => [dir_path, b"/", &temp].concat(),
+                };
+                let place = Place { name: &temp, ..place };
                 session.failed(Role::Receiver, Failure::Mkstemp(place), &error);
                 return discard(content);
             }
@@ -278,6 +288,20 @@ fn open_alternate(
     stack.dir(dir_path).ok()?.open_read(name).ok()
 }
 
+/// Why there is nothing to write to.
+enum DraftError {
+    /// The file to update cannot be opened.
+    Open(io::Error),
+    /// The file of this temporary name cannot be made.
+    Temp(Vec<u8>, io::Error),
+}
+
+impl From<io::Error> for DraftError {
+    fn from(error: io::Error) -> Self {
+        Self::Open(error)
+    }
+}
+
 impl Draft {
     fn open(
         session: &Session,
@@ -286,7 +310,7 @@ impl Draft {
         request: &Request,
         basis: Option<&File>,
         partial: Option<&PartialDir>,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, DraftError> {
         let options = &session.options;
         if options.inplace {
             let file = match options.write_devices {
@@ -304,7 +328,9 @@ impl Draft {
             return Ok(Self { output, temp: None, in_partial_dir: true });
         }
         let hidden = std::ptr::eq(dir, temps);
-        let (file, temp) = temps.create_temp_as(name, hidden, &mut rand::random)?;
+        let (file, temp) = temps
+            .create_temp_as(name, hidden, &mut rand::random)
+            .map_err(|(temp, error)| DraftError::Temp(temp, error))?;
         let output = FileOutput::new_file(file, options.sparse);
         Ok(Self { output, temp: Some(temp), in_partial_dir: false })
     }

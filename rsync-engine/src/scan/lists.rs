@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rsync_proto::exit::IoErrorFlags;
 use rsync_proto::filter::{DirRules, Filters};
 use rsync_proto::flist::{Columns, Entry, EntryFlags, EntryRef, Finish, Order, Segment, SegmentBuilder};
+use rsync_proto::options::Info;
 use rsync_proto::text::{Event, Topic};
 
 use super::facts::{ChangeMode, Examiner, ReadAttributes};
@@ -172,7 +173,7 @@ impl Scan {
         let incremental = session.negotiated.incremental_recursion();
         let directories = session.options.recurse || session.options.dirs;
         session.events.emit(Event::FileListStarted { sending: true, incremental, directories });
-        if session.events.wants(Topic::Progress) {
+        if session.events.wants(Topic::Info(Info::Flist, 2)) {
             session.events.emit(Event::FileListGrown { entries: 0 });
         }
         let mut list = self.begin(None, sink);
@@ -308,7 +309,8 @@ impl Scan {
         list.sink.entry(index, &self.entry)?;
         list.builder.push(&self.entry)?;
         self.entries += 1;
-        if self.entries.is_multiple_of(REPORT_EVERY) && self.session().events.wants(Topic::Progress) {
+        let reports = self.session().events.wants(Topic::Info(Info::Flist, 2));
+        if reports && self.entries.is_multiple_of(REPORT_EVERY) {
             self.session().events.emit(Event::FileListGrown { entries: self.entries });
         }
         Ok(())

@@ -18,7 +18,7 @@ use rsync_proto::wire::{self, Ndx};
 
 use super::file::{FileSink, Window};
 use super::lists::Lists;
-use super::queue::Item;
+use super::queue::{Item, sum_bytes};
 use super::run::{Sender, count_of};
 use crate::item::{self, FIRST_PROGRESS, Moved};
 use crate::tree::ReadAt;
@@ -33,7 +33,6 @@ const HASH_SIZE: u64 = 256 << 10;
 struct Sent {
     digest: Box<[u8]>,
     size: u64,
-    data_bytes: u64,
     failure: Option<io::Error>,
 }
 
@@ -144,8 +143,7 @@ impl<L: Lists> Sender<'_, L> {
             return self.no_send(item.index);
         }
         let source_dir = self.lists.source_dir(entry.origin());
-        let sum_bytes = item.sum_bytes() + 16 + u64::from(sums.head().count) * 4;
-        let moved = Moved { sum_bytes, ..Moved::default() };
+        let moved = Moved { sum_bytes: sum_bytes(&sums), ..Moved::default() };
         item::emit(
             self.session,
             (Stage::Begins, Direction::Sent),
@@ -153,6 +151,7 @@ impl<L: Lists> Sender<'_, L> {
             &item.attributes,
             moved,
         );
+        let before = self.outbox.encoded();
         self.echo(item)?;
         self.outbox.divert(self.session.only_records());
         self.outbox.data::<EngineError>(|out| {
@@ -165,7 +164,8 @@ impl<L: Lists> Sender<'_, L> {
         if let Some(error) = &sent.failure {
             failed(self.session, Failure::ReadSource(self.lists.place(entry.origin(), &name)), error);
         }
-        let moved = Moved { data_bytes: sent.data_bytes, digest: Some(&sent.digest), ..moved };
+        let data_bytes = self.outbox.encoded() - before;
+        let moved = Moved { data_bytes, digest: Some(&sent.digest), ..moved };
         let source_dir = self.lists.source_dir(entry.origin());
         item::emit(
             self.session,
@@ -191,7 +191,6 @@ impl<L: Lists> Sender<'_, L> {
         let rules = self.match_rules(&item.attributes);
         let Self { session, outbox, tokens, buffer, .. } = self;
         let negotiated = &session.negotiated;
-        let before = outbox.sent();
         let mut window = Window::new(content, size, buffer);
         let mut digest = Digest::whole_file(negotiated.checksum.transfer, negotiated.seed);
         let head = *sums.head();
@@ -200,22 +199,26 @@ impl<L: Lists> Sender<'_, L> {
             hash(&mut window, prefix, &mut digest)?;
         }
         let last_said = Cell::new(None);
-        let tell = |offset: u64| {
+        let tell = |offset: u64, searched: bool| {
             let said = last_said.get();
             if said.is_none_or(|said| offset.saturating_sub(said) >= HASH_SIZE) {
                 last_said.set(Some(offset));
-                let first = offset.min(prefix + FIRST_PROGRESS);
-                let offset = if said.is_none() { first } else { offset };
+                let is_first_piece = said.is_none() && !searched;
+                let offset = if is_first_piece { offset.min(prefix + FIRST_PROGRESS) } else { offset };
                 session.events.emit(Event::Progress(Progress { name, offset, size, ..progress }));
             }
         };
         let shows_progress = session.events.wants(Topic::Progress);
-        let tell = shows_progress.then_some(&tell as &dyn Fn(u64));
+        let tell = shows_progress.then_some(&tell as &dyn Fn(u64, bool));
         let mut sink = FileSink::new(outbox, tokens, digest, prefix, tell);
         if appends || head.is_null() {
             send_literals(&mut window, prefix, size, &mut sink)?;
         } else {
+            sink.tells_matches(size, &head);
             let found = Matcher::new(sums, rules).run(&mut window, size, &mut sink)?;
+            if size > 0 {
+                sink.tell_searched();
+            }
             self.matches.matches += found.matches;
             self.matches.hash_hits += found.hash_hits;
             self.matches.false_alarms += found.false_alarms;
@@ -235,8 +238,7 @@ impl<L: Lists> Sender<'_, L> {
             let done = Progress { moment: Moment::FileDone, name, offset: size, size, ..progress };
             session.events.emit(Event::Progress(Progress { transfers: progress.transfers + 1, ..done }));
         }
-        let data_bytes = outbox.sent() - before;
-        Ok(Sent { digest: digest.to_vec().into(), size, data_bytes, failure })
+        Ok(Sent { digest: digest.to_vec().into(), size, failure })
     }
 
     /// How blocks are matched, with the in-place rule of spec 05 §6.

@@ -4,9 +4,10 @@
 use std::io;
 
 use rsync_proto::delta::{self, TokenEncoder};
-use rsync_proto::sum::Digest;
+use rsync_proto::sum::{Digest, SumHead};
 
 use crate::EngineError;
+use crate::item::FIRST_PROGRESS;
 use crate::outbox::Outbox;
 use crate::tree::ReadAt;
 
@@ -97,13 +98,24 @@ pub(super) struct FileSink<'a> {
     outbox: &'a mut Outbox,
     tokens: &'a mut TokenEncoder,
     digest: Digest,
-    /// Told the offset that was reached.
-    progress: Option<&'a dyn Fn(u64)>,
+    /// Told the offset that was reached, and whether more than a first piece of it was looked at at once.
+    progress: Option<&'a dyn Fn(u64, bool)>,
     offset: u64,
+    /// While blocks are searched for, literal data is told with what follows it, but for a long rest.
+    untold: Option<Untold>,
     /// Bytes of literal data.
     pub(super) literal: u64,
     /// Bytes of blocks.
     pub(super) matched: u64,
+}
+
+/// When literal data is not told (spec 07 §17.1).
+struct Untold {
+    size: u64,
+    /// Where the last match ended.
+    since: u64,
+    /// A rest of the file that is not longer is told at its end.
+    rest: u64,
 }
 
 impl<'a> FileSink<'a> {
@@ -113,10 +125,24 @@ impl<'a> FileSink<'a> {
         tokens: &'a mut TokenEncoder,
         digest: Digest,
         offset: u64,
-        progress: Option<&'a dyn Fn(u64)>,
+        progress: Option<&'a dyn Fn(u64, bool)>,
     ) -> Self {
         tokens.start_file();
-        Self { outbox, tokens, digest, progress, offset, literal: 0, matched: 0 }
+        Self { outbox, tokens, digest, progress, offset, untold: None, literal: 0, matched: 0 }
+    }
+
+    /// Blocks of a basis are searched for in a file of `size` bytes.
+    pub(super) fn tells_matches(&mut self, size: u64, basis: &SumHead) {
+        let last = if basis.remainder == 0 { basis.block_len } else { basis.remainder };
+        let rest = 2 * FIRST_PROGRESS + u64::from(basis.block_len) + u64::from(last) - 1;
+        self.untold = Some(Untold { size, since: self.offset, rest });
+    }
+
+    /// Tells that the search has come so far.
+    pub(super) fn tell_searched(&self) {
+        if let Some(progress) = self.progress {
+            progress(self.offset, true);
+        }
     }
 
     /// Ends the token stream and answers the hash.
@@ -125,12 +151,14 @@ impl<'a> FileSink<'a> {
         Ok(self.digest)
     }
 
-    fn passed(&mut self, length: usize) -> Result<(), EngineError> {
-        self.offset += length as u64;
-        if let Some(progress) = self.progress {
-            progress(self.offset);
+    /// Literal data was written.
+    fn tell_literal(&self) {
+        let is_told = self.untold.as_ref().is_none_or(|it| {
+            it.size.saturating_sub(it.since) > it.rest && self.offset - it.since >= FIRST_PROGRESS
+        });
+        if let Some(progress) = self.progress.filter(|_| is_told) {
+            progress(self.offset, false);
         }
-        self.outbox.keep_alive_at_work()
     }
 }
 
@@ -141,14 +169,21 @@ impl delta::Sink<EngineError> for FileSink<'_> {
         for piece in data.chunks(PIECE) {
             self.outbox.data(|out| self.tokens.literal(piece, out))?;
         }
-        self.passed(data.len())
+        self.offset += data.len() as u64;
+        self.tell_literal();
+        self.outbox.keep_alive_at_work()
     }
 
     fn block(&mut self, index: u32, block: &[u8]) -> Result<(), EngineError> {
         self.digest.update(block);
         self.matched += block.len() as u64;
         self.outbox.data(|out| self.tokens.block(index, block, out))?;
-        self.passed(block.len())
+        self.offset += block.len() as u64;
+        if let Some(untold) = &mut self.untold {
+            untold.since = self.offset;
+        }
+        self.tell_searched();
+        self.outbox.keep_alive_at_work()
     }
 }
 

@@ -44,20 +44,19 @@ pub(super) struct Item {
     pub(super) sums: Option<SumTable>,
 }
 
-impl Item {
-    /// Bytes that the sums take on the wire.
-    pub(super) fn sum_bytes(&self) -> u64 {
-        self.sums.as_ref().map_or(0, |table| {
-            let strong_len = u64::from(table.head().strong_len);
-            16 + table.weak().len() as u64 * (4 + strong_len)
-        })
-    }
+/// Bytes that block sums and their head take on the wire.
+pub(super) fn sum_bytes(sums: &SumTable) -> u64 {
+    let strong_len = u64::from(sums.head().strong_len);
+    16 + sums.weak().len() as u64 * (4 + strong_len)
+}
 
+impl Item {
     /// Bytes of memory, roughly.
     pub(super) fn charge(&self) -> usize {
         let xname = self.attributes.xname.as_ref().map_or(0, Vec::len);
         let xattrs = self.xattrs.as_ref().map_or(0, Vec::len);
-        128 + self.sum_bytes() as usize + xname + xattrs
+        let sums = self.sums.as_ref().map_or(0, sum_bytes);
+        128 + sums as usize + xname + xattrs
     }
 }
 

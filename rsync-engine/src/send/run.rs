@@ -256,8 +256,15 @@ impl<'a, L: Lists> Sender<'a, L> {
                 self.list_done();
                 self.put_ndx(Ndx::Done)?;
             }
-            DoneReply::Echo | DoneReply::Goodbye => self.put_ndx(Ndx::Done)?,
-            DoneReply::Final => self.finish(received)?,
+            DoneReply::Echo => {
+                self.phase_done();
+                self.put_ndx(Ndx::Done)?;
+            }
+            DoneReply::Goodbye => self.put_ndx(Ndx::Done)?,
+            DoneReply::Final => {
+                self.phase_done();
+                self.finish(received)?;
+            }
             DoneReply::End => return Ok(true),
         }
         Ok(false)
@@ -314,6 +321,13 @@ impl<'a, L: Lists> Sender<'a, L> {
         Ok(())
     }
 
+    /// The only list of all phases is done once more.
+    fn phase_done(&self) {
+        if !self.session.negotiated.incremental_recursion() {
+            self.list_done();
+        }
+    }
+
     fn list_done(&self) {
         if self.session.events.wants(Topic::Progress) {
             self.session.events.emit(Event::Progress(Progress {
@@ -329,12 +343,15 @@ impl<'a, L: Lists> Sender<'a, L> {
     pub(super) fn progress(&self, moment: Moment, index: Option<u32>) -> Progress<'static> {
         let counters = &self.session.counters;
         let known = self.report.listed.total();
-        let remaining = index.map_or(0, |index| {
-            let lists = self.files.lists().filter(|list| list.start() > index);
-            let here =
-                self.files.list_of(index).map_or(0, |list| list.start() + list.len() as u32 - 1 - index);
-            u64::from(here) + lists.map(|list| list.len() as u64).sum::<u64>()
-        });
+        let remaining = match index {
+            Some(index) => {
+                let lists = self.files.lists().filter(|list| list.start() > index);
+                let here =
+                    self.files.list_of(index).map_or(0, |list| list.start() + list.len() as u32 - 1 - index);
+                u64::from(here) + lists.map(|list| list.len() as u64).sum::<u64>()
+            }
+            None => self.ledger.entries_beyond(self.current) as u64,
+        };
         Progress {
             moment,
             name: b"",

@@ -52,11 +52,14 @@ impl Filters {
         self.cvs = cvs;
     }
 
-    /// Adds the rule of a `--filter` option.
+    /// Adds the rule of a `--filter` option; an empty one is none.
     ///
     /// # Errors
     /// [`FilterError`] when it, or a file it merges, is bad.
     pub fn add_filter(&mut self, rule: &[u8], files: &mut dyn RuleFiles) -> Result<(), FilterError> {
+        if rule.is_empty() {
+            return Ok(());
+        }
         self.load(files, |loader| loader.add_rule(rule, &Template::option(Grammar::Full), None, 0))
     }
 

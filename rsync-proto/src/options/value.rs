@@ -96,6 +96,11 @@ impl SizeRule {
 
 /// `None`: not a size; `Some(None)`: out of range. A double carries the value, as in C.
 fn parse_size(text: &[u8], default_unit: u8) -> Option<Option<u64>> {
+    if let Some(positive) = text.strip_prefix(b"-") {
+        // A number below 0 is out of range, whatever follows it.
+        let mut number = positive.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.');
+        return number.any(|byte| matches!(byte, b'1'..=b'9')).then_some(None);
+    }
     let mut end = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     if text.get(end) == Some(&b'.') {
         end += 1;
@@ -120,7 +125,6 @@ fn parse_size(text: &[u8], default_unit: u8) -> Option<Option<u64>> {
         b"" => 0,
         b"+1" if rest.len() != text.len() => 1,
         b"-1" if rest.len() != text.len() => -1,
-        b"-1" => return Some(None),
         _ => return None,
     };
     let power = i32::try_from(b"bkmgtp".iter().position(|&letter| letter == unit)?).ok()?;
@@ -198,10 +202,10 @@ mod tests {
         ] {
             assert_eq!(parse_size(text.as_bytes(), b'b'), Some(Some(expected)), "{text:?}");
         }
-        for text in ["8192P", "9223372036854775807", "-1", "0-1"] {
+        for text in ["8192P", "9223372036854775807", "-1", "0-1", "-2", "-5x", "-0.5k", "-.5", "-05"] {
             assert_eq!(parse_size(text.as_bytes(), b'b'), Some(None), "{text:?}");
         }
-        for text in ["1bi", "1K+2", "+1", "-2", " 1", "1e3", "0x10", "1 K", "K1"] {
+        for text in ["1bi", "1K+2", "+1", "-0", "-k", "--5", "-", "-0+1", " 1", "1e3", "0x10", "1 K", "K1"] {
             assert_eq!(parse_size(text.as_bytes(), b'b'), None, "{text:?}");
         }
     }

@@ -13,6 +13,8 @@ use crate::wire::{Cursor, WireError};
 
 /// Largest protocol number a peer may say.
 const MAX_PEER_PROTOCOL: i32 = 40;
+/// What is less is no protocol: a shell has spoken.
+const LEAST_PEER_PROTOCOL: i32 = 20;
 
 /// How the two ends tell each other their protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,10 +131,10 @@ impl Terms {
     pub(super) fn protocol(&self, own: i32, peer: i32, agreed: i32) -> Result<u8, SetupError> {
         let (oldest, newest) = (i32::from(OLDEST_PROTOCOL), i32::from(NEWEST_PROTOCOL));
         let role = self.end.name();
-        if own < oldest {
+        if own < oldest && peer >= LEAST_PEER_PROTOCOL {
             return Err(SetupError::ProtocolTooLow { min: OLDEST_PROTOCOL, role });
         }
-        if own > newest {
+        if agreed > newest && peer <= MAX_PEER_PROTOCOL {
             return Err(SetupError::ProtocolTooHigh { max: NEWEST_PROTOCOL, role });
         }
         if !(oldest..=MAX_PEER_PROTOCOL).contains(&peer) || !(oldest..=newest).contains(&agreed) {

@@ -19,8 +19,8 @@ pub fn agree_locally(
 ) -> Result<Negotiated, SetupError> {
     let mut terms = Terms::new(End::Client, options, variables)?;
     let own = options.protocol.unwrap_or(i32::from(NEWEST_PROTOCOL));
-    let newest = i32::from(NEWEST_PROTOCOL);
-    let protocol = terms.protocol(own, newest, own.min(newest))?;
+    // Both halves say the same.
+    let protocol = terms.protocol(own, own, own)?;
     let flags = Capabilities::parse(CAPABILITIES).server_flags(options.allows_incremental_recursion(true));
     let mut negotiated = Negotiated::new(protocol, flags);
     negotiated.seed = options.checksum_seed;
@@ -45,6 +45,22 @@ mod tests {
         let whole = TransferOptions { delete: DeleteTiming::Before, ..TransferOptions::archive() };
         let agreed = agree_locally(&whole, &AlgorithmVariables::default()).expect("agreed");
         assert!(!agreed.incremental_recursion());
+        for (protocol, text) in [
+            (
+                99,
+                "protocol version mismatch -- is your shell clean?\n(see the rsync manpage for an explanation)",
+            ),
+            (33, "--protocol must be no more than 32 on the Client."),
+            (26, "--protocol must be at least 27 on the Client."),
+            (
+                1,
+                "protocol version mismatch -- is your shell clean?\n(see the rsync manpage for an explanation)",
+            ),
+        ] {
+            let options = TransferOptions { protocol: Some(protocol), ..TransferOptions::archive() };
+            let error = agree_locally(&options, &AlgorithmVariables::default()).expect_err("not spoken");
+            assert_eq!(error.to_string(), text, "{protocol}");
+        }
         let old = TransferOptions { protocol: Some(29), ..TransferOptions::archive() };
         assert!(!agree_locally(&old, &AlgorithmVariables::default()).expect("agreed").is_modern());
     }

@@ -26,8 +26,8 @@ pub struct ProgressLine {
     start: (Duration, u64),
     samples: VecDeque<(Duration, u64)>,
     last_shown: Duration,
-    /// Length of the longest tail so far.
-    longest_tail: usize,
+    /// Length of the last tail that said how many entries are left.
+    last_tail: usize,
     unfinished: bool,
 }
 
@@ -42,7 +42,7 @@ impl ProgressLine {
             start: (Duration::ZERO, 0),
             samples: VecDeque::with_capacity(SAMPLES),
             last_shown: Duration::ZERO,
-            longest_tail: 0,
+            last_tail: 0,
             unfinished: false,
         }
     }
@@ -95,8 +95,7 @@ impl ProgressLine {
         let (since, from) = self.samples.front().copied().unwrap_or((now, done));
         let rate = rate(from, done, now.saturating_sub(since));
         let remaining = if rate > 0.0 { total.saturating_sub(done) as f64 / rate } else { 0.0 };
-        let tail = self.pad("  ".to_owned());
-        self.line(done, total, rate, remaining, &tail, out);
+        self.line(done, total, rate, remaining, "  ", out);
         self.unfinished = true;
     }
 
@@ -117,11 +116,10 @@ impl ProgressLine {
         }
     }
 
+    /// Covers what a longer tail before left on the terminal.
     fn pad(&mut self, mut tail: String) -> String {
-        if self.over_all_files {
-            self.longest_tail = self.longest_tail.max(tail.len());
-            tail.extend(std::iter::repeat_n(' ', self.longest_tail - tail.len()));
-        }
+        let len = std::mem::replace(&mut self.last_tail, tail.len());
+        tail.extend(std::iter::repeat_n(' ', len.saturating_sub(tail.len())));
         tail
     }
 
@@ -224,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_over_all_files_is_one_line_padded_to_its_longest_tail() {
+    fn progress_over_all_files_is_one_line_whose_counts_cover_longer_ones() {
         let mut line = ProgressLine::new(Numbers::default(), true);
         let file_done = event(Moment::FileDone, 1_500_000, 1_500_000);
         assert_eq!(
@@ -232,11 +230,13 @@ mod tests {
             "\r      1,500,000  50%    1.43MB/s    0:00:01 (xfr#2, to-chk=11/13)"
         );
         let running = Progress { total_offset: 1_500_000, ..event(Moment::Running, 750_000, 1_500_000) };
-        let blanks = " ".repeat(" (xfr#2, to-chk=11/13)".len());
-        assert_eq!(
-            feed(&mut line, &running, 2000),
-            format!("\r      2,250,000  75%    0.00kB/s    0:00:00{blanks}").as_str()
-        );
+        let shown = "\r      2,250,000  75%    0.00kB/s    0:00:00  ";
+        assert_eq!(feed(&mut line, &running, 2000), shown);
+        let fewer = Progress { remaining: 9, ..file_done };
+        for blanks in [" ", ""] {
+            let shown = feed(&mut line, &fewer, 2000);
+            assert!(shown.ends_with(format!("(xfr#2, to-chk=9/13){blanks}").as_bytes()), "{shown:?}");
+        }
         let mut out = Vec::new();
         line.end_line(&mut out);
         line.end_line(&mut out);
