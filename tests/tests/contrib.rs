@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rsync_e2e::daemon::Module;
-use rsync_e2e::{Daemon, Side, Work};
+use rsync_e2e::{Daemon, Side, Work, program};
 
 fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib").join(name)
@@ -24,17 +24,17 @@ fn run(program: &str, words: &[&Path]) -> (bool, String) {
 fn the_units_are_accepted_by_systemd() {
     let work = Work::new();
     let program = Side::Ours.daemon()[0].display().to_string();
-    for name in ["rsyncd.service", "rsyncd.socket"] {
+    let mirror = program::mirror().display().to_string();
+    let names = ["rsyncd.service", "rsyncd.socket", "rsync-mirror.service", "rsync-mirror-proxy.service"];
+    for name in names {
         let unit = fs::read_to_string(sample("systemd").join(name)).unwrap();
-        fs::write(work.join(name), unit.replace("/usr/bin/rsyncd", &program)).unwrap();
+        let unit = unit.replace("/usr/bin/rsyncd", &program).replace("/usr/bin/rsync-mirror", &mirror);
+        fs::write(work.join(name), unit).unwrap();
     }
-    let proxy = "rsync-mirror-proxy.service";
-    let unit = fs::read_to_string(sample("systemd").join(proxy)).unwrap();
-    fs::write(work.join(proxy), unit.replace("/usr/bin/rsync-mirror", "/bin/true")).unwrap();
-    let units = ["rsyncd.service", "rsyncd.socket", proxy].map(|name| work.join(name));
-    let mut words = ["verify", "--man=no"].map(Path::new).to_vec();
-    words.extend(units.iter().map(|unit| unit.as_path()));
-    let (is_content, text) = run("systemd-analyze", &words);
+    let units = names.map(|name| work.join(name));
+    let words = ["verify", "--man=no"].map(Path::new);
+    let arguments: Vec<&Path> = words.into_iter().chain(units.iter().map(PathBuf::as_path)).collect();
+    let (is_content, text) = run("systemd-analyze", &arguments);
     assert!(is_content && !text.contains("rsync"), "{text}");
 }
 

@@ -28,6 +28,30 @@ pub(crate) enum Command {
     ///
     /// SIGHUP reads the configuration anew, SIGTERM lets sessions finish and ends, a second one ends at once.
     Proxy(Proxy),
+    /// Runs a site: the jobs of a configuration on their schedules, with a status page.
+    Run(Run),
+    /// Says what is wrong with a configuration, or which jobs it has.
+    Check(Check),
+    /// Lists the jobs of a running site.
+    List(List),
+    /// Starts a job of a running site; one that was stopped goes on.
+    Start(StartJob),
+    /// Ends runs of jobs, and starts none until somebody does.
+    Stop(OfJob),
+    /// Takes jobs out of service.
+    Disable(OfJob),
+    /// Lets jobs that were stopped or disabled go on by their schedules.
+    Enable(OfJob),
+    /// Ends runs of jobs and begins others.
+    Restart(OfJob),
+    /// Makes a running site read its configuration again, as a whole or not at all.
+    Reload(Control),
+    /// Says whether a site is running.
+    Ping(Control),
+    /// Prints the log of a run.
+    Logs(Logs),
+    /// Tells a running site that upstreams have news: jobs run now, or once more after their current run.
+    Trigger(Trigger),
 }
 
 /// A front for daemons.
@@ -173,6 +197,107 @@ pub(crate) struct Sync {
     /// Options of rsync, behind `--`.
     #[arg(last = true, value_name = "RSYNC OPTION")]
     pub(crate) options: Vec<String>,
+}
+
+/// A site that this process runs.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The configuration.
+    #[arg(long, short, value_name = "FILE", default_value = "/etc/rsync-mirror/mirrors.toml")]
+    pub(crate) config: PathBuf,
+}
+
+/// A configuration that is only read.
+#[derive(Args)]
+pub(crate) struct Check {
+    /// The configuration.
+    #[arg(long, short, value_name = "FILE", default_value = "/etc/rsync-mirror/mirrors.toml")]
+    pub(crate) config: PathBuf,
+}
+
+/// How a running site is reached.
+#[derive(Args, Clone)]
+pub(crate) struct Control {
+    /// The socket of the site.
+    #[arg(long, value_name = "PATH", default_value = "/var/lib/rsync-mirror/control.sock")]
+    pub(crate) socket: PathBuf,
+    /// Take the socket from this configuration.
+    #[arg(long, short, value_name = "FILE", conflicts_with = "socket")]
+    pub(crate) config: Option<PathBuf>,
+    /// Use the API at this address instead of the socket.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["socket", "config"])]
+    pub(crate) api: Option<String>,
+    /// A file that holds the token of the API.
+    #[arg(long, value_name = "FILE", requires = "api")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// The jobs of a site.
+#[derive(Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) control: Control,
+    /// Only jobs in these states: none, pre-syncing, syncing, success, failed, paused, disabled.
+    #[arg(long, short, value_delimiter = ',', value_name = "STATE,...")]
+    pub(crate) status: Vec<String>,
+    /// Print everything as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Some jobs.
+#[derive(Args)]
+pub(crate) struct OfJob {
+    #[command(flatten)]
+    pub(crate) control: Control,
+    /// The jobs.
+    #[arg(required = true, value_name = "JOB")]
+    pub(crate) jobs: Vec<String>,
+}
+
+/// A job that starts.
+#[derive(Args)]
+pub(crate) struct StartJob {
+    #[command(flatten)]
+    pub(crate) control: Control,
+    /// The job.
+    pub(crate) job: String,
+    /// Do not wait for the limits of the site, except those of groups.
+    #[arg(long, short)]
+    pub(crate) force: bool,
+    /// Do this time what a guard refused in that run.
+    #[arg(long, value_name = "RUN")]
+    pub(crate) accept: Option<RunId>,
+}
+
+/// The log of a run.
+#[derive(Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(crate) control: Control,
+    /// The job.
+    pub(crate) job: String,
+    /// Which run; the current one or the last one if not given.
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: Option<RunId>,
+}
+
+/// News of upstreams.
+#[derive(Args)]
+pub(crate) struct Trigger {
+    #[command(flatten)]
+    pub(crate) control: Control,
+    /// Read the words of ftpsync, such as sync:all or sync:archive:NAME, from SSH_ORIGINAL_COMMAND and
+    /// the command line: the forced command of a key in authorized_keys.
+    #[arg(long)]
+    pub(crate) ssh: bool,
+    /// With --ssh: a job that may be triggered; may be given several times. The first one is meant when
+    /// no archive is named.
+    #[arg(long, value_name = "JOB", requires = "ssh")]
+    pub(crate) allow: Vec<String>,
+    /// The jobs, or with --ssh the words.
+    #[arg(value_name = "JOB|WORD", required_unless_present = "ssh")]
+    pub(crate) words: Vec<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

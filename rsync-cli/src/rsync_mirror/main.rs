@@ -3,11 +3,13 @@
 mod arguments;
 #[path = "../rsync/bar.rs"]
 mod bar;
+mod control;
 mod job;
 mod proxy;
 mod service;
 #[path = "../rsync/signals.rs"]
 mod signals;
+mod site;
 mod sync;
 
 use std::io::Write;
@@ -22,6 +24,18 @@ fn main() -> ExitCode {
         Command::Sync(arguments) => sync::sync(&arguments),
         Command::Plan(arguments) => sync::plan(&arguments),
         Command::Proxy(arguments) => proxy::proxy(&arguments),
+        Command::Run(arguments) => site::run(&arguments),
+        Command::Check(arguments) => site::check(&arguments),
+        Command::List(arguments) => control::list(&arguments),
+        Command::Start(arguments) => control::start(&arguments),
+        Command::Stop(arguments) => control::tell(&arguments, "stop"),
+        Command::Disable(arguments) => control::tell(&arguments, "disable"),
+        Command::Enable(arguments) => control::tell(&arguments, "enable"),
+        Command::Restart(arguments) => control::tell(&arguments, "restart"),
+        Command::Reload(control) => control::reload(&control),
+        Command::Ping(control) => control::ping(&control),
+        Command::Logs(arguments) => control::logs(&arguments),
+        Command::Trigger(arguments) => control::trigger(&arguments),
     };
     ExitCode::from(code)
 }

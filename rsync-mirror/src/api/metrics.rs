@@ -121,6 +121,6 @@ const STATUSES: [Status; 7] = [
 ];
 
 /// The word that JSON has for a value.
-pub(super) fn word(value: &impl serde::Serialize) -> String {
+fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 //! token: as a bearer, or as a session of the page, whose forms carry a proof that they are the page's.
 
 mod access;
+mod client;
 mod files;
 mod json;
 mod live;
@@ -25,8 +26,10 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 
+pub use client::{ClientError, SiteAddress, SiteClient};
 pub use files::file_server;
 pub use server::{Admission, Door, ServeError, serve};
+pub use words::size as size_in_words;
 
 use crate::site::Site;
 use live::Live;

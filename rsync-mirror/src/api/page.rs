@@ -14,11 +14,10 @@ use serde::Deserialize;
 
 use super::access::{self, COOKIE, Visitor, proof};
 use super::json::{Refused, log_text};
-use super::metrics::word;
 use super::server::Admission;
 use super::svg::{Bar, bars};
 use super::{Api, words};
-use crate::job::{Phase, RunId, RunResult, Status};
+use crate::job::{Class, Phase, RunId, RunResult, Status};
 use crate::site::{CommandError, Condition, JobView, ProgressView, Site, SiteView};
 
 /// Runs that are plotted and listed.
@@ -119,7 +118,7 @@ struct Run {
     started: Moment,
     length: String,
     class: &'static str,
-    end: String,
+    end: &'static str,
     message: String,
     transferred: u64,
     deleted: u64,
@@ -301,9 +300,9 @@ pub(super) async fn job(State(api): State<Api>, viewer: Viewer, Path(name): Path
 
 fn class(result: &RunResult) -> &'static str {
     match result.class {
-        crate::job::Class::Good => "good",
-        crate::job::Class::Notes => "warn",
-        crate::job::Class::Cancelled => "idle",
+        Class::Good => "good",
+        Class::Notes => "warn",
+        Class::Cancelled => "idle",
         _ => "bad",
     }
 }
@@ -340,8 +339,13 @@ fn run(result: &RunResult, now: Timestamp, zone: &TimeZone) -> Run {
         length: words::span(seconds(result)),
         class: class(result),
         end: match result.class {
-            crate::job::Class::Good if result.unchanged => "nothing to do".to_owned(),
-            other => word(&other),
+            Class::Good if result.unchanged => "nothing to do",
+            Class::Good => "good",
+            Class::Notes => "good, with notes",
+            Class::Refused => "refused",
+            Class::Locked => "locked",
+            Class::Cancelled => "stopped",
+            Class::Transient | Class::Once | Class::Permanent | Class::Immutable => "failed",
         },
         message: result.message.clone(),
         transferred: result.stats.transferred,

@@ -7,6 +7,7 @@
 mod control;
 mod drive;
 mod notify;
+mod push_words;
 mod state;
 mod view;
 
@@ -19,6 +20,7 @@ use rustix::fs::{FlockOperation, flock};
 
 pub use control::CommandError;
 pub use notify::Condition;
+pub use push_words::{PushError, PushWords};
 pub use view::{Counts, JobView, LogLine, ProgressView, SiteView};
 
 use crate::Clock;

@@ -140,8 +140,9 @@ impl JobState {
             (Some(Hold::Paused), _) => Status::Paused,
             (None, None) => Status::None,
             (None, Some(last)) => match last.status() {
-                // It was cut off and runs again by itself.
-                Status::Paused => Status::Failed,
+                // A run that somebody ended says nothing about the mirror.
+                Status::Paused if self.record.succeeded.is_some() => Status::Success,
+                Status::Paused => Status::None,
                 status => status,
             },
         }
