@@ -57,7 +57,7 @@ impl Daemon {
     /// Starts one with `globals` before its modules.
     ///
     /// # Panics
-    /// If it does not listen within ten seconds.
+    /// If it does not listen within a minute.
     #[must_use]
     #[track_caller]
     pub fn start(side: Side, globals: &str, modules: &[Module]) -> Self {
@@ -79,7 +79,7 @@ impl Daemon {
     /// The same for `rsync --daemon`, which also takes uploads.
     ///
     /// # Panics
-    /// If it does not listen within ten seconds.
+    /// If it does not listen within a minute.
     #[must_use]
     #[track_caller]
     pub fn uploading(side: Side, globals: &str, modules: &[Module]) -> Self {
@@ -89,7 +89,7 @@ impl Daemon {
     /// The same for a daemon that these words start.
     ///
     /// # Panics
-    /// If it does not listen within ten seconds.
+    /// If it does not listen within a minute.
     #[must_use]
     #[track_caller]
     pub fn started_by(words: &[PathBuf], globals: &str, modules: &[Module]) -> Self {
@@ -223,7 +223,7 @@ fn spawn(words: &[PathBuf], config: &Path, port: u16, work: &Work) -> Child {
 }
 
 fn wait_for_port(child: &mut Child, port: u16) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {
         if child.try_wait().unwrap().is_some() {
             return false;

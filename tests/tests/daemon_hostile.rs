@@ -200,6 +200,24 @@ fn floods_end_the_session_and_take_no_memory() {
 }
 
 #[test]
+fn one_address_does_not_take_every_place() {
+    let work = served();
+    let globals = "reverse lookup = no\nlisten backlog = 300";
+    let daemon = Daemon::start(Side::Ours, globals, &[Module::new("m", &work.join("root"))]);
+    let greeted = || daemon.log().matches("connect from").count();
+    wait_until("the end of the first look", || greeted() == 1);
+    let held: Vec<TcpStream> = (0..256).map(|_| connect(daemon.port())).collect();
+    wait_until("greetings", || greeted() >= 256);
+    assert_eq!(heard(connect(daemon.port())), b"");
+    assert!(daemon.log().contains("too many handshakes from 127.0.0.1"), "{}", daemon.log());
+    let mut other = Command::new("/usr/bin/rsync");
+    other.arg("--address=127.0.0.2").arg(daemon.url("m/"));
+    rsync_e2e::run(&mut other).expect_ok();
+    drop(held);
+    wait_until("places", || lists(daemon.port()));
+}
+
+#[test]
 fn rules_without_end_are_not_taken_in() {
     let work = served();
     let daemon = Daemon::start(Side::Ours, "reverse lookup = no", &[Module::new("m", &work.join("root"))]);

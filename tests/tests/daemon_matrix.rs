@@ -91,7 +91,7 @@ impl World {
             .process_group(0)
             .spawn()
             .expect("a daemon");
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() && Instant::now() < deadline {
             sleep(Duration::from_millis(5));
         }

@@ -52,13 +52,18 @@ impl Visit<'_> {
         let name = &module.name;
         let caller = self.caller(module, host);
         let (access, forward_lookup) = (self.shared.host().access.clone(), settings.forward_lookup);
-        // Names in the lists are looked up, and others are not to wait for that.
-        let is_let_in = tokio::task::spawn_blocking(move || {
+        let may_take_long = access.is_some() || (forward_lookup && !(allow.is_empty() && deny.is_empty()));
+        let check = move || {
             let lists = HostLists { allow: &allow, deny: &deny, forward_lookup };
             lists.let_in(&caller.host, caller.address, &Resolver)
                 && access.is_none_or(|access| access(&caller))
-        });
-        if is_let_in.await.unwrap_or(false) {
+        };
+        // Names in the lists are looked up, and other clients are not to wait for that.
+        let is_let_in = match may_take_long {
+            true => tokio::task::spawn_blocking(check).await.unwrap_or(false),
+            false => check(),
+        };
+        if is_let_in {
             self.log.info(format!("rsync allowed access on module {name} from {}", self.client(host)));
             return Ok(());
         }

@@ -79,7 +79,7 @@ impl TestDaemon {
 
     /// Waits until the log says `text`.
     pub(crate) fn expect_log(&self, text: &str) {
-        let mut patience = 100;
+        let mut patience = 1200;
         while patience > 0 && !self.log().contains(text) {
             std::thread::sleep(Duration::from_millis(50));
             patience -= 1;
@@ -90,7 +90,7 @@ impl TestDaemon {
     /// Connects a client that speaks for itself.
     pub(crate) fn raw(&self) -> RawClient {
         let stream = TcpStream::connect(self.address).expect("connected");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("timeout");
         RawClient { stream }
     }
 
