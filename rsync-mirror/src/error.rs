@@ -101,7 +101,7 @@ pub enum MirrorError {
     #[error("{0}")]
     Stopped(StopReason),
     /// The transfer came to its end without everything.
-    #[error("{upstream}: {} (code {code}); {count} paths failed", rsync_proto::exit::ExitCode::new(*.code).text())]
+    #[error("{upstream}: {} (code {code}); {count} {}", ExitCode::new(*.code).text(), if *.count == 1 { "path failed" } else { "paths failed" })]
     Partial {
         /// Where it came from.
         upstream: String,

@@ -168,6 +168,32 @@ fn too_many_deletions_are_refused_before_the_first() {
 }
 
 #[test]
+fn a_limit_among_the_options_of_rsync_is_a_guard_too() {
+    let mut place = Place::new();
+    place.job.options.push("--max-delete=0".to_owned());
+    place.good();
+    fs::remove_file(place.upstream("a")).unwrap();
+    assert_eq!(place.refused().refusals, [Refusal::Deletions { count: 1, limit: 0 }]);
+    assert!(place.mirror("a").exists());
+}
+
+#[test]
+fn a_second_attempt_that_finds_nothing_to_do_is_good() {
+    let mut place = Place::new();
+    place.good();
+    let note = place.root.path().join("note");
+    place.job.upstreams[0].url = format!("{}/", place.upstream("").display());
+    place.job.retry.attempts = 2;
+    let (here, away) = (place.upstream(""), place.root.path().join("away"));
+    fs::rename(&here, &away).unwrap();
+    let back =
+        format!("test -e {0} && mv {1} {2}; touch {0}", note.display(), away.display(), here.display());
+    place.job.hooks.pre_exec = place.program(&format!("{back}; true"));
+    let result = place.good();
+    assert_eq!((result.attempt, result.unchanged, result.exit), (2, true, 0), "{result:?}");
+}
+
+#[test]
 fn paths_that_must_be_there_and_an_older_canary_are_looked_for() {
     let mut place = Place::new();
     place.job.guard.must_have = vec!["dir/".to_owned(), "/dir/g".to_owned()];
@@ -340,6 +366,59 @@ fn an_upstream_that_fails_is_followed_by_the_next() {
 }
 
 #[test]
+fn an_upstream_that_is_suddenly_empty_is_followed_by_the_next_and_its_refusal_forgotten() {
+    let mut place = Place::new();
+    fs::create_dir(place.root.path().join("emptied")).unwrap();
+    let empty = format!("{}/", place.root.path().join("emptied").display());
+    place.job.upstreams.insert(0, Upstream::new(empty));
+    place.job.upstreams[1].priority = 1;
+    let result = place.good();
+    assert!(result.refusals.is_empty() && result.stats.files == 7, "{result:?}");
+}
+
+#[test]
+fn two_stages_of_a_generation_never_touch_what_readers_see() {
+    let mut place = generations(Share::HardLink);
+    place.good();
+    fs::write(place.upstream("new"), "").unwrap();
+    place.job.method = Method::TwoStage(Profile::Own(vec!["--exclude=a".to_owned()]));
+    let was = fs::metadata(place.mirror("gen/1/c")).unwrap().mode();
+    let upstream = place.upstream("c");
+    place.job.hooks.stage1_done = place.program(&format!("chmod 600 {}", upstream.display()));
+    assert_eq!(place.good().generation, Some(2));
+    assert_eq!(fs::metadata(place.mirror("gen/1/c")).unwrap().mode(), was);
+    assert_eq!(fs::metadata(place.mirror("gen/2/c")).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(names(&place.mirror("current")), names(&place.upstream("")));
+}
+
+#[test]
+fn jobs_of_one_mutex_run_one_after_the_other() {
+    let place = Place::new();
+    let note = place.root.path().join("note");
+    let job = |name: &str| {
+        let mut job = place.job.clone();
+        job.name = name.to_owned();
+        job.destination = place.root.path().join(name);
+        job.mutex = Some("disk".to_owned());
+        job.hooks.pre_exec = place.program(&format!("echo {name} begins >> {}", note.display()));
+        job.hooks.post_exec = place.program(&format!("sleep 0.02; echo {name} ends >> {}", note.display()));
+        job
+    };
+    let (one, other) = (job("one"), job("other"));
+    std::thread::scope(|scope| {
+        for job in [&one, &other] {
+            scope.spawn(|| (0..5).for_each(|_| assert!(run_job(job, &place.context).class.is_good())));
+        }
+    });
+    let text = fs::read_to_string(&note).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 20);
+    for pair in lines.chunks(2) {
+        assert_eq!(pair[0].replace("begins", "ends"), pair[1], "{text}");
+    }
+}
+
+#[test]
 fn a_failure_that_may_pass_is_tried_as_often_as_the_job_says() {
     let mut place = Place::new();
     place.job.upstreams = vec![Upstream::new("rsync://127.0.0.1:1/none/")];
@@ -406,6 +485,9 @@ fn a_program_can_do_the_work() {
     place.job.method = command("exit 9");
     let result = place.run();
     assert_eq!((result.exit, result.message.as_str()), (9, "sh ended with exit code 9"));
+    place.job.classes.good = vec![9];
+    let noted = place.good();
+    assert_eq!((noted.exit, noted.class), (9, Class::Notes));
     place.job.method = command("echo dis full");
     assert!(!place.run().class.is_good());
     place.job.timeouts.total = Some(Duration::from_millis(50));

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rsync_e2e::outcome::Running;
-use rsync_e2e::{Compare, Daemon, Mirror, Side, Snapshot, Tree, Work, run};
+use rsync_e2e::{Compare, Daemon, Mirror, Side, Snapshot, Tree, Work, program, run};
 
 const OPTIONS: [&str; 6] =
     ["--archive", "--update", "--hard-links", "--delete", "--delete-after", "--delay-updates"];
@@ -262,7 +262,7 @@ fn ten_periods_of_cron_follow_an_upstream_that_changes_all_the_time() {
                 let mut number = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
                     number += 1;
-                    let dir = if number % 2 == 0 { "edge/main" } else { "v3.12/main" };
+                    let dir = if number.is_multiple_of(2) { "edge/main" } else { "v3.12/main" };
                     fs::write(place.source(&format!("{dir}/p-{}.apk", number % 7)), number.to_string())
                         .unwrap();
                     // It may not be there.
@@ -279,4 +279,19 @@ fn ten_periods_of_cron_follow_an_upstream_that_changes_all_the_time() {
         place.sync();
         place.assert_mirrored();
     }
+}
+
+#[test]
+fn what_a_web_server_could_not_read_is_told() {
+    let place = Place::new(By::Mirror, Side::C);
+    place.sync();
+    let check =
+        || run(Command::new(program::mirror()).args(["check-serving", "--user=65533"]).arg(place.tree()));
+    check().expect_ok();
+    let closed = place.tree().join("edge/main/a-changes.apk");
+    fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let outcome = check();
+    outcome.expect_code(23);
+    let expected = format!("{}: cannot be read\n", closed.canonicalize().unwrap().display());
+    assert_eq!(outcome.stdout.to_string(), expected);
 }

@@ -1,6 +1,6 @@
 //! Publication of whole trees: a reader sees one or the other, whatever dies meanwhile (spec 11 §2.4).
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 use std::fs::{self, File};
 use std::io::Read;

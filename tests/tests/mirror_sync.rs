@@ -4,14 +4,18 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use rsync_e2e::daemon::{free_port, url};
+use rsync_e2e::daemon::{Module, free_port, url};
 use rsync_e2e::outcome::Running;
-use rsync_e2e::{Compare, Daemon, Mirror, Outcome, Proxy, ProxyPlan, Side, Snapshot, Tree, Work, run};
+use rsync_e2e::tls::Certificates;
+use rsync_e2e::{
+    Compare, Daemon, Mirror, Outcome, Proxy, ProxyPlan, Side, Snapshot, Tree, Work, program, run,
+};
 
 const BOTH: [Side; 2] = [Side::C, Side::Ours];
 
@@ -166,7 +170,7 @@ fn a_connection_that_is_cut_is_tried_again_and_one_that_stalls_times_out() {
 fn a_busy_daemon_is_tried_again_and_an_unknown_module_is_not() {
     let work = Work::new();
     upstream(&work.join("up"));
-    let full = rsync_e2e::daemon::Module::new("m", &work.join("up")).line("max connections = -1");
+    let full = Module::new("m", &work.join("up")).line("max connections = -1");
     let daemon = Daemon::start(Side::C, "", &[full]);
     let mirror = Mirror::new();
     let attempts = |module: &str| {
@@ -328,13 +332,12 @@ fn immutable_files_keep_their_content_and_are_a_failure_unless_they_are_expected
 
 #[test]
 fn an_upstream_that_cannot_be_read_whole_fails_and_deletes_nothing() {
-    if !rsync_e2e::program::is_root() {
+    if !program::is_root() {
         return;
     }
     let work = Work::new();
     upstream(&work.join("up"));
-    let module =
-        rsync_e2e::daemon::Module::new("m", &work.join("up")).line("uid = 65534").line("gid = 65534");
+    let module = Module::new("m", &work.join("up")).line("uid = 65534").line("gid = 65534");
     let daemon = Daemon::start(Side::C, "", &[module]);
     let mirror = Mirror::new();
     run(&mut mirror.sync(&daemon.url("m/"), [""; 0])).expect_ok();
@@ -345,4 +348,70 @@ fn an_upstream_that_cannot_be_read_whole_fails_and_deletes_nothing() {
     outcome.expect_code(23).expect_error_text("nothing is deleted this time");
     assert!(mirror.tree().join("a").exists() && mirror.tree().join("dir/f").exists());
     assert!(mirror.tree().join("new").exists());
+}
+
+#[test]
+fn an_upstream_whose_trace_is_too_old_is_not_asked() {
+    let ((work, daemon), mirror) = (serving(Side::C), Mirror::new());
+    let stale = Work::new();
+    Tree::new().file("trace", "Thu Jan  1 00:00:00 UTC 2015\n").file("a", "a").write(&stale.join("up"));
+    let old = Daemon::serving(Side::Ours, &stale.join("up"));
+    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    fs::write(work.join("up/trace"), format!("{seconds}\n")).unwrap();
+    let spare = format!("0@{}", daemon.url("m/"));
+    run(&mut mirror.sync(&old.url("m/"), ["--check=trace:m/trace:1h", "--upstream", &spare])).expect_ok();
+    Snapshot::take(&work.join("up")).assert_same(&Snapshot::take(&mirror.tree()), Compare::ALL);
+    let alone = run(&mut mirror.sync(&old.url("m/"), ["--check=trace:m/trace:1h", "--attempts=1"]));
+    alone.expect_code(69).expect_error_text("is not well");
+}
+
+#[test]
+fn guards_know_the_deletions_whatever_the_protocol_is() {
+    for protocol in ["27", "28", "29", "30", "31"] {
+        let ((work, daemon), mirror) = (serving(Side::C), Mirror::new());
+        let protocol = format!("--protocol={protocol}");
+        let sync = |limit: &str| run(&mut mirror.sync(&daemon.url("m/"), [limit, "--json", "--", &protocol]));
+        sync("--max-delete=0").expect_ok();
+        fs::remove_file(work.join("up/a")).unwrap();
+        sync("--max-delete=0").expect_code(25);
+        assert!(mirror.tree().join("a").exists());
+        let done: serde_json::Value =
+            serde_json::from_slice(&sync("--max-delete=1").stdout).expect("a record");
+        assert_eq!((&done["stats"]["deleted"], &done["exit"]), (&1.into(), &0.into()), "{protocol}");
+        assert!(!mirror.tree().join("a").exists());
+    }
+}
+
+#[test]
+fn a_remote_shell_and_tls_lead_to_upstreams_too() {
+    let (work, certificates) = (Work::new(), Certificates::new());
+    upstream(&work.join("up"));
+    let source = Snapshot::take(&work.join("up"));
+    let shell = format!("--rsh={} 4096", program::helper("e2e-remote-shell").display());
+    let mirror = Mirror::new();
+    let url = format!("host:{}/", work.join("up").display());
+    run(&mut mirror.sync(&url, ["--", &shell, "--rsync-path=/usr/bin/rsync"])).expect_ok();
+    source.assert_same(&Snapshot::take(&mirror.tree()), Compare::ALL);
+    let port = free_port();
+    let (cert, key) = (certificates.file("server.pem"), certificates.file("server.key"));
+    let settings =
+        format!("tls port = {port}\ntls certificate = {}\ntls key = {}\n", cert.display(), key.display());
+    let _daemon = Daemon::start(Side::Ours, &settings, &[Module::new("m", &work.join("up"))]);
+    wait_for("the port for TLS", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let mirror = Mirror::new();
+    let url = format!("rsyncs://localhost:{port}/m/");
+    let mut sync = mirror.sync(&url, ["--attempts=1"]);
+    run(&mut sync).expect_code(10);
+    run(sync.env("RSYNC_SSL_CA_CERT", certificates.file("authority.pem"))).expect_ok();
+    source.assert_same(&Snapshot::take(&mirror.tree()), Compare::ALL);
+}
+
+#[test]
+fn a_run_that_is_told_to_end_keeps_what_it_has_and_says_so() {
+    let ((_work, daemon), mirror) = (serving(Side::C), Mirror::new());
+    let waits = format!("--hook=pre-exec=sh -c 'touch {}; sleep 600'", mirror.file("started").display());
+    let running = Running::start(&mut mirror.sync(&daemon.url("m/"), [waits]));
+    wait_for("the run", || mirror.file("started").exists());
+    running.signal_leader(rustix::process::Signal::TERM);
+    running.finish().expect_code(20).expect_error_text("killed by manager");
 }

@@ -41,6 +41,7 @@ fn the_commands_of_the_tutorial_work_one_after_the_other() {
             .replace("/srv", work.join("srv").to_str().unwrap())
             .replace("/run/lock", work.join("bin").to_str().unwrap())
             .replace("logger -t mirror", "echo")
+            .replace("--user=www-data", "--user=65533")
             .replacen(" rsync://", &format!(" --state-dir={} rsync://", work.join("state").display()), 1);
         let mut shell = Command::new("sh");
         shell.args(["-c", &line]).env("PATH", &path);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rsync_mirror::health::ServiceCheck;
 use rsync_mirror::job::{Amount, RunId};
 
 /// Keeps a mirror: brings a tree from an upstream, with guards before the first change, several upstreams,
@@ -52,6 +53,18 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Tells a running site that upstreams have news: jobs run now, or once more after their current run.
     Trigger(Trigger),
+    /// Tells which files and directories of a tree the user of a web server could not read.
+    CheckServing(CheckServing),
+}
+
+/// A tree and who serves it.
+#[derive(Args)]
+pub(crate) struct CheckServing {
+    /// The tree.
+    pub(crate) directory: PathBuf,
+    /// Name or number of the user.
+    #[arg(long, value_name = "USER", default_value = "www-data")]
+    pub(crate) user: String,
 }
 
 /// A front for daemons.
@@ -118,9 +131,17 @@ pub(crate) struct Sync {
     /// Most KiB per second.
     #[arg(long, value_name = "RATE", help_heading = "Transfer")]
     pub(crate) bandwidth: Option<u64>,
+    /// An exit code of rsync that is good too, such as 23; may be given several times.
+    #[arg(long, value_name = "CODE", help_heading = "Transfer")]
+    pub(crate) success_code: Vec<u8>,
     /// Paths that may be immutable here; failing on them alone is no failure.
     #[arg(long, value_name = "PATH", help_heading = "Transfer")]
     pub(crate) expect_immutable: Vec<String>,
+
+    /// Ask an upstream that is a daemon before it is used, and take the next one if it is not well:
+    /// greeting, list, module[:NAME], canary:MODULE/PATH[:MAX_AGE] or trace:MODULE/PATH:MAX_AGE.
+    #[arg(long, value_name = "CHECK", help_heading = "Guards")]
+    pub(crate) check: Option<ServiceCheck>,
 
     /// Attempts in all, for failures that may pass.
     #[arg(long, value_name = "COUNT", default_value_t = 3, help_heading = "Waiting")]

@@ -1,11 +1,14 @@
 //! From a command line to a job and its surroundings.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rsync_mirror::health::Checks;
 use rsync_mirror::job::{
     DEFAULT_OPTIONS, Generations, Guard, Hooks, Job, LogRotation, Method, Profile, Program, Publish, Retry,
     RunContext, Share, Snapshots, Timeouts, Trace, Upstream,
 };
+use rsync_mirror::upstream::Probed;
 
 use crate::arguments::{PublishHow, StageProfile, Sync};
 
@@ -49,11 +52,17 @@ pub(crate) fn of(arguments: &Sync) -> Result<(Job, RunContext), String> {
     job.mutex.clone_from(&arguments.mutex);
     job.expect_immutable.clone_from(&arguments.expect_immutable);
     job.bandwidth = arguments.bandwidth;
+    job.classes.good.clone_from(&arguments.success_code);
     job.log = LogRotation { count: arguments.keep_logs, ..LogRotation::default() };
     let state_dir = arguments.state_dir.clone().or_else(default_state_dir);
     let mut context = RunContext::new(state_dir.ok_or("there is no home directory; set --state-dir")?);
     context.log_dir.clone_from(&arguments.log_dir);
     context.accept.clone_from(&arguments.accept);
+    if let Some(check) = &arguments.check {
+        let checks =
+            Checks { l7: Some(check.clone()), timeout: arguments.connect_timeout, ..Checks::default() };
+        context.health = Arc::new(Probed::new(checks, context.environment.clone()));
+    }
     Ok((job, context))
 }
 

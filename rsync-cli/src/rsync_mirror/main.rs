@@ -3,6 +3,7 @@
 mod arguments;
 #[path = "../rsync/bar.rs"]
 mod bar;
+mod check_serving;
 mod control;
 mod job;
 mod proxy;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Ping(control) => control::ping(&control),
         Command::Logs(arguments) => control::logs(&arguments),
         Command::Trigger(arguments) => control::trigger(&arguments),
+        Command::CheckServing(arguments) => check_serving::check(&arguments),
     };
     ExitCode::from(code)
 }

@@ -35,9 +35,15 @@ impl Run<'_> {
             let begun = self.context.clock.elapsed();
             let fallback = self.state.output();
             let time = self.time_left();
-            let stats = {
-                let facts = self.facts(None, None);
-                super::command::run(method, &facts, self.context, &self.log, time, &fallback)?
+            let facts = self.facts(None, None);
+            let ended = super::command::run(method, &facts, self.context, &self.log, time, &fallback);
+            let stats = match ended {
+                Err(MirrorError::Program { code, .. }) if self.job.classes.is_good(code) => {
+                    self.class = Class::Notes;
+                    self.exit = code;
+                    Stats::default()
+                }
+                ended => ended?,
             };
             self.stats = Stats { stage2_ms: self.since(begun), ..stats };
             return Ok(());
@@ -81,7 +87,8 @@ impl Run<'_> {
         let canary = canary_here(&self.job.guard, &staged.seen);
         let space = Space::of(&staged.work);
         let refusals = guard::judge(&self.job.guard, &survey, before.as_ref(), space, canary);
-        let unreadable = code != 0;
+        // What vanished while it was listed is missing for good.
+        let unreadable = !matches!(ExitCode::new(code), ExitCode::OK | ExitCode::VANISHED);
         if unreadable && refusals.contains(&Refusal::Empty) {
             // Nothing is known of the upstream: there is nothing that anybody could accept.
             self.class = Class::Transient;
@@ -107,6 +114,7 @@ impl Run<'_> {
             self.stats.stage1_ms += self.since(begun);
             self.take(upstream, &done)?;
             self.hooks(HookPhase::Stage1Done)?;
+            publisher.again(staged)?;
         }
         self.enter(Phase::Transferring);
         let begun = self.context.clock.elapsed();
@@ -130,12 +138,16 @@ impl Run<'_> {
         let events: Arc<dyn EventSink> = listener.clone();
         let limits = self.limits(staged, &self.job.guard);
         let report = transfer(self.context, upstream, options, &staged.work, events, limits)?;
-        Ok(Done { report, failures: listener.failures() })
+        Ok(Done { report, failures: listener.failures(), deleted: listener.deleted() })
     }
 
     /// Counts a transfer, and judges how it ended.
     fn take(&mut self, upstream: &Upstream, done: &Done) -> Result<(), MirrorError> {
         self.stats.take(&done.report.totals);
+        if done.report.totals.deleted.is_none() {
+            // Peers before protocol 31 do not count them.
+            self.stats.deleted += done.deleted;
+        }
         self.failures = done.failures.clone();
         let code = done.report.exit_code;
         let failed: Vec<PathClass> = done.failures.classes.iter().copied().collect();

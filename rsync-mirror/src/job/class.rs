@@ -66,6 +66,14 @@ pub struct EndFacts<'a> {
     pub no_space: bool,
 }
 
+impl ClassRules {
+    /// Whether a code is good by these rules alone.
+    #[must_use]
+    pub fn is_good(&self, code: u8) -> bool {
+        self.good.contains(&code) && !self.permanent.contains(&code)
+    }
+}
+
 impl Class {
     /// Whether the mirror is as it should be.
     #[must_use]
@@ -89,7 +97,7 @@ impl Class {
         if rules.permanent.contains(&code.code()) {
             return Self::Permanent;
         }
-        if rules.good.contains(&code.code()) {
+        if rules.is_good(code.code()) {
             return if code.is_ok() { Self::Good } else { Self::Notes };
         }
         match code.code() {

@@ -25,6 +25,8 @@ pub(crate) struct Survey {
     pub(crate) found: BTreeSet<String>,
     /// The time of the canary, if it is there.
     pub(crate) canary: Option<i64>,
+    /// The limit of deletions among rsync's own options.
+    pub(crate) own_limit: Option<u64>,
 }
 
 impl Survey {
@@ -38,9 +40,10 @@ impl Survey {
         (self.totals.listed.total() + self.deleted).saturating_sub(self.created)
     }
 
-    /// Most deletions that `guard` allows.
+    /// Most deletions that `guard` and rsync's own options allow.
     pub(crate) fn delete_limit(&self, guard: &Guard) -> Option<u64> {
-        guard.max_delete.map(|limit| limit.of(self.existing()))
+        let limit = guard.max_delete.map(|limit| limit.of(self.existing()));
+        limit.into_iter().chain(self.own_limit).min()
     }
 }
 
@@ -170,6 +173,9 @@ mod tests {
         let allow = |limit| Guard { max_delete: Some(limit), ..Guard::default() };
         assert_eq!(judged(&allow(Amount::Count(11)), &found), []);
         assert_eq!(judged(&allow(Amount::Count(10)), &found), [Refusal::Deletions { count: 11, limit: 10 }]);
+        found.own_limit = Some(5);
+        assert_eq!(judged(&allow(Amount::Count(7)), &found), [Refusal::Deletions { count: 11, limit: 5 }]);
+        found.own_limit = None;
         // 100 listed, none of them new, and 11 to go: 111 are here.
         assert_eq!(judged(&allow(Amount::Percent(10.0)), &found), []);
         assert_eq!(

@@ -125,10 +125,12 @@ pub(super) fn survey(
     actions: Option<Actions>,
 ) -> Result<(Survey, u8, Failures), MirrorError> {
     let options = rsync::options(job, context, upstream, staged, Stage::Survey)?;
+    let own_limit = rsync::own_limit(job, upstream)?;
     let listener = Listener::new(Arc::clone(log), context.clone(), staged.seen.clone());
     let guard = &job.guard;
     let surveyor = Arc::new(Surveyor::new(listener, &guard.must_have, guard.canary.as_deref(), actions));
     let events: Arc<dyn EventSink> = surveyor.clone();
     let report = transfer(context, upstream, options, &staged.seen, events, limits)?;
-    Ok((surveyor.survey(), report.exit_code.code(), surveyor.failures()))
+    let survey = Survey { own_limit, ..surveyor.survey() };
+    Ok((survey, report.exit_code.code(), surveyor.failures()))
 }

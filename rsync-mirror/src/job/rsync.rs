@@ -37,7 +37,7 @@ pub(crate) enum Stage {
     Last {
         /// Nothing is deleted either, since the upstream could not be read whole.
         keeps: bool,
-        /// Most deletions.
+        /// Most deletions, those that rsync's own options allow included.
         max_delete: Option<u64>,
     },
 }
@@ -47,6 +47,8 @@ pub(crate) enum Stage {
 pub(crate) struct Done {
     pub(crate) report: TransferReport,
     pub(crate) failures: Failures,
+    /// Deletions that were told of.
+    pub(crate) deleted: u64,
 }
 
 /// Checks the words of a job, and what else can be checked without the network.
@@ -104,6 +106,13 @@ fn parse_words(words: impl Iterator<Item = BString>) -> Result<TransferOptions, 
     }
 }
 
+/// The limit of deletions among the words of a job.
+pub(crate) fn own_limit(job: &Job, upstream: &Upstream) -> Result<Option<u64>, MirrorError> {
+    let wrong = |reason: String| MirrorError::Job { job: job.name.clone(), reason };
+    let limit = words(job, upstream).map_err(wrong)?.max_delete;
+    Ok(limit.and_then(|limit| u64::try_from(limit).ok()))
+}
+
 /// The options of one of a job's transfers.
 pub(crate) fn options(
     job: &Job,
@@ -150,6 +159,8 @@ pub(crate) fn options(
     match stage {
         Stage::Survey => {
             options.dry_run = true;
+            // The survey counts all deletions; the limit is a guard then.
+            options.max_delete = None;
             let looks_for_paths = !job.guard.must_have.is_empty() || job.guard.canary.is_some();
             options.itemize = if looks_for_paths { 2 } else { 1 };
         }
@@ -167,8 +178,8 @@ pub(crate) fn options(
         Stage::Last { keeps, max_delete } => {
             if keeps {
                 delete_nothing(&mut options);
-            } else if let Some(limit) = max_delete.and_then(|limit| i64::try_from(limit).ok()) {
-                options.max_delete = Some(options.max_delete.map_or(limit, |own| own.min(limit)));
+            } else {
+                options.max_delete = max_delete.and_then(|limit| i64::try_from(limit).ok());
             }
         }
     }
@@ -242,10 +253,7 @@ pub(crate) fn class_of(error: &MirrorError, job: &Job, failures: Option<&Failure
             Class::of(error.exit_code(), facts, &job.classes)
         }
         MirrorError::Program { code, .. } => {
-            let good = job.classes.good.contains(code) && !job.classes.permanent.contains(code);
-            if good {
-                Class::Notes
-            } else if job.classes.permanent.contains(code) {
+            if job.classes.permanent.contains(code) {
                 Class::Permanent
             } else {
                 Class::Once
@@ -347,13 +355,13 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_deletions_is_the_lesser_one() {
+    fn the_limit_of_deletions_is_what_the_survey_made_of_it() {
         let mut job = Job::new("a", "rsync://host/a/", "/d");
-        let limit =
-            |job: &Job| of(job, &staged(), Stage::Last { keeps: false, max_delete: Some(10) }).max_delete;
-        assert_eq!(limit(&job), Some(10));
         job.options.push("--max-delete=3".to_owned());
-        assert_eq!(limit(&job), Some(3));
+        assert_eq!(own_limit(&job, &job.upstreams[0]).expect("options"), Some(3));
+        let limit = |max_delete| of(&job, &staged(), Stage::Last { keeps: false, max_delete }).max_delete;
+        assert_eq!((limit(Some(2)), limit(None)), (Some(2), None));
+        assert_eq!(of(&job, &staged(), Stage::Survey).max_delete, None);
     }
 
     #[test]

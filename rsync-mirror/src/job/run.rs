@@ -287,6 +287,7 @@ impl<'a> Run<'a> {
         self.stats = Stats::default();
         self.failures = Failures::default();
         self.refusals.clear();
+        (self.class, self.exit) = (Class::Good, 0);
         let url = upstream.url.clone();
         self.context.progress.update(self.context.clock.as_ref(), |board| board.upstream = url);
     }

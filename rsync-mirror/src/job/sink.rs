@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bstr::{BStr, BString, ByteSlice};
 use rsync_client::{Action, Operation};
 use rsync_proto::text::{
-    Charset, Event, EventSink, Item, Message, Severity, Stage, SystemFailure, Topic, escape_message, itemize,
+    Charset, Event, EventSink, Item, Message, Role, Severity, Stage, SystemFailure, Topic, escape_message,
+    itemize,
 };
 use rustix::fs::{IFlags, ioctl_getflags};
 
@@ -33,6 +35,7 @@ pub(crate) struct Listener {
     /// The tree that is written.
     root: PathBuf,
     failures: Mutex<Failures>,
+    deleted: AtomicU64,
 }
 
 /// The paths that failed.
@@ -48,17 +51,25 @@ pub(crate) struct Failures {
 
 impl Listener {
     pub(crate) fn new(log: Arc<RunLog>, context: RunContext, root: PathBuf) -> Self {
-        Self { log, context, root, failures: Mutex::default() }
+        Self { log, context, root, failures: Mutex::default(), deleted: AtomicU64::new(0) }
     }
 
     pub(crate) fn failures(&self) -> Failures {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Deletions so far.
+    pub(crate) fn deleted(&self) -> u64 {
+        self.deleted.load(Ordering::Relaxed)
+    }
+
     fn fail(&self, failure: &SystemFailure<'_>) {
         let text = self.render(|out| failure.failure.render(out));
         let Some(path) = quoted(&text) else { return };
         let class = match failure.errno {
+            // Of a local upstream both sides are here.
+            ENOENT if failure.role == Role::Sender => PathClass::Vanished,
+            _ if failure.role == Role::Sender => PathClass::Upstream,
             EPERM if is_unchangeable(path) => PathClass::Immutable,
             EPERM | EACCES => PathClass::Permission,
             ENOSPC | EDQUOT => PathClass::NoSpace,
@@ -122,6 +133,7 @@ impl EventSink for Listener {
             }
             Event::Item { stage: Stage::Done, item } => self.log.bytes(Severity::Info, &item_line(item)),
             Event::Deleted { name, is_dir } => {
+                self.deleted.fetch_add(1, Ordering::Relaxed);
                 let slash: &[u8] = if is_dir { b"/" } else { b"" };
                 self.log.bytes(Severity::Info, &[b"*deleting   ", name, slash].concat());
             }

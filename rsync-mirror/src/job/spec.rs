@@ -31,7 +31,7 @@ pub const DEFAULT_OPTIONS: &[&str] = &[
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    /// Its name: what state, logs, hooks and pages call it. No slash, and neither `.` nor `..`.
+    /// Its name: what state, logs, hooks and pages call it. No slash, and no dot at its beginning.
     pub name: String,
     /// Where it may come from; at least one.
     pub upstreams: Vec<Upstream>,

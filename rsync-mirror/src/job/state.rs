@@ -24,8 +24,9 @@ impl JobState {
     /// # Errors
     /// A name that is no name of a directory.
     pub fn new(state_dir: &Path, job: &str) -> Result<Self, MirrorError> {
-        if job.is_empty() || job.contains(['/', '\0']) || job == "." || job == ".." {
-            let reason = "the name of a job is that of a directory: it has no slash, and is neither . nor ..";
+        if job.is_empty() || job.contains(['/', '\0']) || job.starts_with('.') {
+            let reason =
+                "the name of a job is that of a directory: it has no slash and does not begin with a dot";
             return Err(MirrorError::Job { job: job.to_owned(), reason: reason.to_owned() });
         }
         Ok(Self { directory: state_dir.join(job) })

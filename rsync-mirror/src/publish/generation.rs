@@ -45,6 +45,14 @@ impl Generation {
         }
         Ok(())
     }
+
+    /// Takes away what a transfer must not change.
+    fn unshare(&self, work: &Path) -> Result<(), MirrorError> {
+        match self.settings.share {
+            Share::HardLink => unshare(work).map_err(MirrorError::file("prepare", work)),
+            Share::Reflink => Ok(()),
+        }
+    }
 }
 
 impl Publisher for Generation {
@@ -53,13 +61,15 @@ impl Publisher for Generation {
         self.shelf.empty_trash()?;
         let work = self.shelf.beside(WORK);
         self.take_back(&work)?;
-        if work.exists() && self.settings.share == Share::HardLink {
-            unshare(&work).map_err(MirrorError::file("prepare", &work))?;
-        }
         make_dir(&work)?;
+        self.unshare(&work)?;
         let seen = self.shelf.current().map(|number| self.shelf.path(number));
         let share = seen.clone().map(|seen| (self.settings.share, seen));
         Ok(Staged { seen: seen.unwrap_or_else(|| work.clone()), work, share, pending: false })
+    }
+
+    fn again(&self, staged: &Staged) -> Result<(), MirrorError> {
+        self.unshare(&staged.work)
     }
 
     fn commit(&self, staged: &Staged, fence: Option<u64>) -> Result<Option<u64>, MirrorError> {

@@ -46,6 +46,15 @@ pub trait Publisher: Send + Sync {
         Ok(())
     }
 
+    /// The tree was brought once, and a second transfer may change it.
+    ///
+    /// # Errors
+    /// What cannot be prepared for that.
+    fn again(&self, staged: &Staged) -> Result<(), MirrorError> {
+        let _ = staged;
+        Ok(())
+    }
+
     /// Shows the tree to readers; answers its number, if it has one. A `fence` less than that of the last
     /// publication is refused.
     ///

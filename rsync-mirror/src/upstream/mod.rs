@@ -1,10 +1,12 @@
 //! Several upstreams of a job: which is taken, and which comes next when it fails.
 
 mod choice;
+mod probed;
 
 use crate::job::Upstream;
 
 pub(crate) use choice::order;
+pub use probed::Probed;
 
 /// Knows which upstreams are well. Whoever checks them regularly answers from memory; a run asks before
 /// each attempt.
