@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -184,10 +186,28 @@ pub fn url(port: u16, path: &str) -> String {
     format!("rsync://127.0.0.1:{port}/{path}")
 }
 
-/// A loopback port nobody listened on a moment ago.
+/// A loopback port for this process alone, below those that the kernel gives to clients: nobody listens
+/// there, no connection of a client occupies it, and no other test gets it while this process lives.
+///
+/// # Panics
+/// If there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    const PORTS: std::ops::Range<u32> = 10_000..32_768;
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let start = since.subsec_nanos() ^ std::process::id().wrapping_mul(7919);
+    let ports =
+        (0..PORTS.len() as u32).map(|step| PORTS.start + start.wrapping_add(step) % PORTS.len() as u32);
+    for port in ports.filter_map(|port| u16::try_from(port).ok()) {
+        // A name that one process of the machine can have, until it ends.
+        let name = SocketAddr::from_abstract_name(format!("rsync-e2e port {port}")).unwrap();
+        let Ok(reservation) = UnixListener::bind_addr(&name) else { continue };
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            std::mem::forget(reservation);
+            return port;
+        }
+    }
+    panic!("no port is free");
 }
 
 pub(crate) fn configuration(work: &Work, globals: &str, modules: &[Module]) -> String {
