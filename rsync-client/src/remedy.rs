@@ -2,6 +2,7 @@
 
 use std::io;
 
+use bstr::ByteSlice;
 use rsync_engine::EngineError;
 use rsync_proto::session::SetupError;
 
@@ -46,6 +47,19 @@ impl ClientError {
             }
             Self::Engine(EngineError::UnexpectedEnd { received: 0 }) => {
                 "the other side ended before it said anything: does \"ssh HOST rsync --version\" work?".to_owned()
+            }
+            Self::Engine(EngineError::FileIo { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+                "the file system is full, or its quota is used up: make room, or write elsewhere".to_owned()
+            }
+            Self::Engine(EngineError::FileIo { text, source })
+                if source.kind() == io::ErrorKind::NotFound && text.contains_str("] mkdir ") =>
+            {
+                "only the last directory of a path is made: --mkpath makes all that are missing".to_owned()
+            }
+            Self::Engine(EngineError::FileIo { source, .. } | EngineError::Destination { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                "this user may not write there: check owner and mode of the directory, or name another".to_owned()
             }
             Self::Tls { reason, .. } if reason.contains("UnknownIssuer") => {
                 "nobody that this machine trusts vouches for the daemon: RSYNC_SSL_CA_CERT names a file with its \
@@ -111,6 +125,13 @@ mod tests {
             error: Box::new(EngineError::UnexpectedEnd { received: 0 }.into()),
         };
         assert!(missing.remedy().is_some_and(|text| text.contains("--rsync-path")));
+        let not_made = |errno| -> ClientError {
+            let source = io::Error::from_raw_os_error(errno);
+            EngineError::FileIo { text: "rsync: [Receiver] mkdir \"/a/b\" failed".into(), source }.into()
+        };
+        for (errno, advice) in [(2, "--mkpath"), (13, "owner and mode"), (28, "full")] {
+            assert!(not_made(errno).remedy().is_some_and(|text| text.contains(advice)), "{errno}");
+        }
         let lost: ClientError = EngineError::UnexpectedEnd { received: 9 }.into();
         assert_eq!(lost.remedy(), None);
     }

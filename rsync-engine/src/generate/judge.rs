@@ -128,7 +128,7 @@ pub(crate) fn item_flags(
     let time_differs = if keeps_time(entry, options) {
         !same_time(options.modify_window, stat.mtime, mtime(entry))
     } else {
-        changed
+        changed && !entry.is_dir()
     };
     report(time_differs, ItemFlags::REPORT_TIME);
     if let Some(atime) = entry.atime().filter(|_| options.atimes > 0) {
@@ -146,5 +146,8 @@ pub(crate) fn item_flags(
     report(mode_differs, ItemFlags::REPORT_PERMS);
     report(wanted.uid.is_some_and(|uid| uid != stat.uid), ItemFlags::REPORT_OWNER);
     report(wanted.gid.is_some_and(|gid| gid != stat.gid), ItemFlags::REPORT_GROUP);
+    if changed && entry.is_dir() && !keeps_time(entry, options) && flags != change {
+        flags |= ItemFlags::REPORT_TIME;
+    }
     flags
 }

@@ -127,6 +127,11 @@ impl Terms {
         }
     }
 
+    /// ACLs and extended attributes do not travel, so no protocol is too old for them.
+    pub(super) fn demand_nothing_of_the_wire(&mut self) {
+        self.demands.retain(|(option, _)| !matches!(option.as_str(), "--acls" | "--xattrs"));
+    }
+
     /// Checks the versions and says which protocol is used; `own` is what this end said.
     pub(super) fn protocol(&self, own: i32, peer: i32, agreed: i32) -> Result<u8, SetupError> {
         let (oldest, newest) = (i32::from(OLDEST_PROTOCOL), i32::from(NEWEST_PROTOCOL));

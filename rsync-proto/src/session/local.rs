@@ -19,6 +19,7 @@ pub fn agree_locally(
 ) -> Result<Negotiated, SetupError> {
     let mut terms = Terms::new(End::Client, options, variables)?;
     let own = options.protocol.unwrap_or(i32::from(NEWEST_PROTOCOL));
+    terms.demand_nothing_of_the_wire();
     // Both halves say the same.
     let protocol = terms.protocol(own, own, own)?;
     let flags = Capabilities::parse(CAPABILITIES).server_flags(options.allows_incremental_recursion(true));
@@ -61,6 +62,9 @@ mod tests {
             let error = agree_locally(&options, &AlgorithmVariables::default()).expect_err("not spoken");
             assert_eq!(error.to_string(), text, "{protocol}");
         }
+        let attributes =
+            TransferOptions { acls: true, xattrs: 1, protocol: Some(29), ..TransferOptions::archive() };
+        assert!(agree_locally(&attributes, &AlgorithmVariables::default()).is_ok());
         let old = TransferOptions { protocol: Some(29), ..TransferOptions::archive() };
         assert!(!agree_locally(&old, &AlgorithmVariables::default()).expect("agreed").is_modern());
     }
