@@ -24,11 +24,9 @@ pub(crate) struct Answer<'a> {
 }
 
 /// Where passwords are.
-pub(crate) enum Secrets<'a> {
-    File {
-        path: Option<&'a Path>,
-        strict_modes: bool,
-    },
+pub(crate) enum Secrets {
+    /// In a file, or why not.
+    File(Result<File, String>),
     /// The user's, as the program that hosts the daemon knows it.
     Known(Option<Zeroizing<Vec<u8>>>),
 }
@@ -93,7 +91,7 @@ fn rules(list: &[u8]) -> Vec<Rule<'_>> {
 /// The reason for the log; the client learns only that it failed.
 pub(crate) fn check(
     auth_users: &[u8],
-    secrets: &Secrets<'_>,
+    secrets: Secrets,
     answer: &Answer<'_>,
 ) -> Result<Option<Suffix>, String> {
     let user = answer.user;
@@ -115,13 +113,12 @@ pub(crate) fn check(
     }
     let group = group.filter(|_| rule.name.starts_with(b"@"));
     match secrets {
-        Secrets::File { path, strict_modes } => {
-            let file = open_secrets(*path, *strict_modes)?;
-            let text = wiped_text(&file).map_err(|_| "ignoring secrets file")?;
+        Secrets::File(file) => {
+            let text = wiped_text(&file?).map_err(|_| "ignoring secrets file")?;
             check_secret(text.as_slice(), group.as_deref(), answer)?;
         }
         Secrets::Known(Some(password)) => {
-            let verified = answer.digest.verifies(password, answer.challenge, answer.response);
+            let verified = answer.digest.verifies(&password, answer.challenge, answer.response);
             if !verified {
                 return Err("password mismatch".into());
             }
@@ -243,7 +240,7 @@ mod tests {
         let response = digest.response(password.as_bytes(), b"challenge");
         let answer =
             Answer { user: user.as_bytes(), response: response.as_bytes(), digest, challenge: b"challenge" };
-        check(users.as_bytes(), &Secrets::File { path: Some(&path), strict_modes }, &answer).map(drop)
+        check(users.as_bytes(), Secrets::File(open_secrets(Some(&path), strict_modes)), &answer).map(drop)
     }
 
     #[test]

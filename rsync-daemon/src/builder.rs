@@ -250,10 +250,8 @@ impl DaemonBuilder {
         let configured = config.defaults.log_file.as_ref();
         let configured = configured.map(|path| LogTarget::File(PathBuf::from(path.to_string())));
         let keeps_log = self.log.is_some() || (configured.is_none() && self.default_log.is_some());
-        let target = self.log.or(configured).or(self.default_log).unwrap_or_else(|| LogTarget::Syslog {
-            facility: config.defaults.syslog_facility.clone(),
-            tag: config.defaults.syslog_tag.clone(),
-        });
+        let target = self.log.or(configured).or(self.default_log);
+        let target = target.unwrap_or_else(|| LogTarget::syslog_of(&config.defaults));
         let log = Log::new(target, self.zone.0, Style::named(config.globals.log_style.as_ref())?)?;
         for note in &config.notes {
             log.warning(&note.text);

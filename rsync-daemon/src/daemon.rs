@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::builder::{DaemonBuilder, Source};
-use crate::config::{Config, ConfigError, Finding};
+use crate::config::{Config, ConfigError, Finding, GlobalSettings};
 use crate::host::Host;
 use crate::http::{self, MetricsError};
 use crate::listen::ListenError;
@@ -24,6 +24,7 @@ use crate::log::{Log, StyleError, now};
 use crate::metered::Meters;
 use crate::metrics::{Health, Metrics, Outcome};
 use crate::pid_file::{PidFile, PidFileError};
+use crate::room::{Room, RoomError, RoomPlan};
 use crate::session::{Owners, ReadySession, Served, link};
 use crate::stream::{ClientStream, Duplex};
 use crate::tally::{Entry, Tally};
@@ -283,6 +284,9 @@ pub(crate) struct Shared {
     /// Those that are threads.
     sessions: Mutex<HashMap<u64, LinkControl>>,
     running: Tally,
+    premises: Arc<Room>,
+    /// The last room that a connection was served in.
+    room: Mutex<Option<Arc<Room>>>,
     /// Workers, if sessions run in processes.
     pool: Option<Arc<Pool>>,
 }
@@ -342,6 +346,8 @@ impl Shared {
             handshakes: Mutex::default(),
             sessions: Mutex::default(),
             running: Tally::default(),
+            premises: Arc::new(Room::premises()),
+            room: Mutex::default(),
             pool,
         }
     }
@@ -450,6 +456,26 @@ impl Shared {
             }
         }
         Arc::clone(&kept.config)
+    }
+
+    /// Where the daemon itself is.
+    pub(crate) fn premises(&self) -> Arc<Room> {
+        Arc::clone(&self.premises)
+    }
+
+    /// Where files are touched for connections, as the configuration says now.
+    pub(crate) async fn room(&self, globals: &GlobalSettings) -> Result<Arc<Room>, RoomError> {
+        let plan = RoomPlan::new(globals);
+        if self.premises.is_of(&plan) {
+            return Ok(self.premises());
+        }
+        if let Some(room) = lock(&self.room).as_ref().filter(|room| room.is_of(&plan)) {
+            return Ok(Arc::clone(room));
+        }
+        let entered = tokio::task::spawn_blocking(move || Room::enter(&plan)).await;
+        let room = Arc::new(entered.map_err(std::io::Error::other)??);
+        *lock(&self.room) = Some(Arc::clone(&room));
+        Ok(room)
     }
 
     /// Speaks TLS with the certificate as it is now.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rsync_engine::{Dir, open_operator_file, open_operator_log, open_operator_state};
 
@@ -11,6 +11,11 @@ use rsync_engine::{Dir, open_operator_file, open_operator_log, open_operator_sta
 pub(crate) const CONFIG_LIMIT: u64 = 16 << 20;
 /// Most bytes of a message of the day.
 pub(crate) const MOTD_LIMIT: u64 = 1 << 20;
+
+/// A path of the configuration.
+pub(crate) fn to_path(text: &[u8]) -> PathBuf {
+    std::ffi::OsStr::from_bytes(text).into()
+}
 
 /// Opens a file for reading.
 pub(crate) fn open_trusted(path: &Path) -> io::Result<File> {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice};
 use rsync_proto::exit::ExitCode;
@@ -13,6 +14,7 @@ use tokio::process::Command;
 
 use crate::config::{ExpansionOverflow, ModuleSettings, expand};
 use crate::order::Visitor;
+use crate::room::Room;
 
 /// Whoever has this in the environment wants no hooks.
 const OFF: &str = "RSYNC_NO_XFER_EXEC";
@@ -35,6 +37,8 @@ pub(crate) struct Hooks {
     before: Option<BString>,
     after: Option<BString>,
     environment: Vec<(String, BString)>,
+    /// Where they run.
+    room: Arc<Room>,
 }
 
 impl Hooks {
@@ -47,6 +51,7 @@ impl Hooks {
         visitor: &Visitor,
         path: &BStr,
         pid: u32,
+        room: Arc<Room>,
     ) -> Result<Self, HookError> {
         let environment: Vec<(String, BString)> = [
             ("RSYNC_MODULE_NAME", visitor.module.clone()),
@@ -68,6 +73,7 @@ impl Hooks {
             before: command(&settings.pre_xfer_exec)?,
             after: command(&settings.post_xfer_exec)?,
             environment,
+            room,
         })
     }
 
@@ -77,13 +83,9 @@ impl Hooks {
     /// When it cannot be run.
     pub(crate) async fn early(&self, input: &[u8]) -> io::Result<bool> {
         let Some(text) = &self.early else { return Ok(true) };
-        let mut child = self
-            .command(text)
-            .env("RSYNC_REQUEST", "(NONE)")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
+        let mut command = self.command(text);
+        command.env("RSYNC_REQUEST", "(NONE)").stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
+        let mut child = self.room.spawn(command).await?;
         if let Some(mut stdin) = child.stdin.take() {
             // It need not read all of it.
             let _ = stdin.write_all(input).await;
@@ -102,7 +104,8 @@ impl Hooks {
         for (index, word) in words.iter().enumerate() {
             command.env(format!("RSYNC_ARG{}", index + 1), std::ffi::OsStr::from_bytes(word));
         }
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = self.room.spawn(command).await?;
         let mut output = Vec::new();
         if let Some(stdout) = &mut child.stdout {
             stdout.take(OUTPUT_LIMIT).read_to_end(&mut output).await?;
@@ -118,14 +121,10 @@ impl Hooks {
         let Some(text) = &self.after else { return };
         let (code, raw) =
             code.map_or((-1, KILLED), |code| (i32::from(code.code()), i32::from(code.code()) << 8));
-        let child = self
-            .command(text)
-            .env("RSYNC_EXIT_STATUS", code.to_string())
-            .env("RSYNC_RAW_STATUS", raw.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn();
-        if let Ok(mut child) = child {
+        let mut command = self.command(text);
+        command.env("RSYNC_EXIT_STATUS", code.to_string()).env("RSYNC_RAW_STATUS", raw.to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        if let Ok(mut child) = self.room.spawn(command).await {
             // Nobody cares how it ends.
             let _ = child.wait().await;
         }
@@ -152,9 +151,14 @@ impl Hooks {
 /// The wait status of a process that was killed, where nothing better is known.
 const KILLED: i32 = 9;
 
+/// The wait status of the process that waits for a hook that was killed.
+const KILLED_HOOK: i32 = 1 << 8;
+
 /// What a client is told of a failed `pre-xfer exec`: its wait status and its output.
 fn failure(status: ExitStatus, output: &[u8]) -> BString {
-    let head = format!("pre-xfer exec returned failure ({})", status.into_raw());
+    // The C daemon has a process in between, which ends with 1 when the hook is killed.
+    let status = if status.signal().is_some() { KILLED_HOOK } else { status.into_raw() };
+    let head = format!("pre-xfer exec returned failure ({status})");
     let output = output.replace("\r\n", "\n");
     let output = output.trim_end_with(|end| end == '\n');
     if output.is_empty() { head.into() } else { [head.as_bytes(), b":\n", output].concat().into() }
@@ -226,6 +230,7 @@ mod tests {
     fn a_failure_tells_the_raw_status_and_the_output() {
         let status = ExitStatus::from_raw(768);
         assert_eq!(failure(status, b""), "pre-xfer exec returned failure (768)");
+        assert_eq!(failure(ExitStatus::from_raw(9), b""), "pre-xfer exec returned failure (256)");
         assert_eq!(failure(status, b"no\r\nway\n"), "pre-xfer exec returned failure (768):\nno\nway");
     }
 }

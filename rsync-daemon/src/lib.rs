@@ -27,6 +27,7 @@ mod peer;
 mod pid_file;
 mod readable;
 mod request;
+mod room;
 mod rules;
 mod serve;
 mod session;

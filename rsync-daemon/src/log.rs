@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use bstr::{BStr, BString};
 use rsync_proto::text::{MAX_LOG_TEXT, Zone, date_time, escape_log, log_line};
 
+use crate::config::ModuleSettings;
 use crate::files::open_log;
 use crate::worker::FrontLine;
 
@@ -253,6 +254,11 @@ pub(crate) fn now() -> i64 {
 }
 
 impl LogTarget {
+    /// The system log as a module wants it.
+    pub(crate) fn syslog_of(settings: &ModuleSettings) -> Self {
+        Self::Syslog { facility: settings.syslog_facility.clone(), tag: settings.syslog_tag.clone() }
+    }
+
     fn write(&self, line: &[u8], files: &mut OpenFiles) -> io::Result<()> {
         match self {
             Self::Nothing => Ok(()),

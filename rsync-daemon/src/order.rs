@@ -87,6 +87,7 @@ packed_struct!(Access { reads, writes });
 packed_struct!(
     ModuleSettings {
         open_noatime,
+        charset,
         max_verbosity,
         incoming_chmod,
         outgoing_chmod,

@@ -1,6 +1,7 @@
 //! What a client asks a module for: its words, parsed (spec 09 §10, §11).
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
+use rsync_proto::charset::{Charset, UnknownCharset, locale_charset};
 use rsync_proto::options::{
     Command, Debug, DebugLevels, Environment, Info, InfoLevels, OptionError, Pending, Refusals, Rejected,
     Request, TransferOptions, parse_daemon_request,
@@ -9,6 +10,7 @@ use rsync_proto::session::{module_paths, unescape_options};
 
 use crate::config::ModuleSettings;
 use crate::packed::packed_struct;
+use crate::visit::environment;
 
 /// The lists of words that a client sent: one, or two with `--secluded-args`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,12 @@ impl Arguments {
         let words = Words::new(module, self.first.clone());
         match (parse(&words, settings), &self.second) {
             (Parsed::AwaitsSecondList(pending), Some(second)) => {
-                let words = Words::secluded(module, second.clone());
+                let charset = settings.conversion(pending.options());
+                let local = |word: &BString| match charset {
+                    Some(charset) => charset.text_from_wire(word).into(),
+                    None => word.clone(),
+                };
+                let words = Words::secluded(module, second.iter().map(local).collect());
                 let parsed = Parsed::resume(*pending, &words);
                 (words, parsed)
             }
@@ -90,8 +97,12 @@ pub(crate) enum Parsed {
 
 /// Parses a first list.
 fn parse(words: &Words, settings: &ModuleSettings) -> Parsed {
+    if words.words.is_empty() {
+        // Who says nothing at all pushes nothing.
+        return Parsed::from_result(Ok(Request::default()));
+    }
     let terms = settings.refuse_options.as_ref().map(ToString::to_string).unwrap_or_default();
-    let refusals = Refusals::new(&terms, false);
+    let refusals = Refusals::new(&terms, settings.charset.is_some());
     match parse_daemon_request(&words.words, &Environment::default(), &refusals) {
         Ok(Command::Transfer(request)) => Parsed::from_result(Ok(*request)),
         Ok(Command::SecondList(pending)) => Parsed::AwaitsSecondList(pending),
@@ -132,6 +143,27 @@ impl Parsed {
                 &NONE
             }
         }
+    }
+}
+
+impl ModuleSettings {
+    /// The charset of the module's names, if it has one.
+    ///
+    /// # Errors
+    /// [`UnknownCharset`] when there is none of that name.
+    pub(crate) fn charset(&self) -> Result<Option<Charset>, UnknownCharset> {
+        let named = |text: &BString| match text.split_once_str(",").map_or(text.as_slice(), |(name, _)| name)
+        {
+            b"" | b"." => Charset::named(&locale_charset(environment)),
+            name => Charset::named(name),
+        };
+        self.charset.as_ref().map(named).transpose()
+    }
+
+    /// The same, if the client wants names to be converted.
+    pub(crate) fn conversion(&self, options: &TransferOptions) -> Option<Charset> {
+        // One that does not exist was found out when the module was entered.
+        options.iconv.as_ref().and_then(|_| self.charset().ok().flatten())
     }
 }
 

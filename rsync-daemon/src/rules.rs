@@ -1,14 +1,12 @@
 //! What a module hides (spec 09 §9): the rules of its parameters, and of the files they name.
 
-use std::path::PathBuf;
-
-use bstr::{BString, ByteSlice};
+use bstr::BString;
 use rsync_proto::filter::{
     FilterError, FilterNote, Filters, Grammar, OpenFailure, RuleFile, RuleFiles, Verdict,
 };
 use rsync_proto::text::describe_errno;
 
-use crate::files::{CONFIG_LIMIT, read_trusted};
+use crate::files::{CONFIG_LIMIT, read_trusted, to_path};
 use crate::packed::packed_struct;
 
 /// The parameters, expanded, with the texts of the files: a session builds its filters from them without
@@ -72,7 +70,7 @@ struct FilesRead(Vec<(BString, BString)>);
 impl RuleFiles for FilesRead {
     fn read(&mut self, file: RuleFile<'_>) -> Result<Vec<u8>, OpenFailure> {
         let RuleFile::Named(path) = file else { return Err(OpenFailure { reason: String::new() }) };
-        let text = read_trusted(&PathBuf::from(path.to_os_str_lossy().into_owned()), CONFIG_LIMIT);
+        let text = read_trusted(&to_path(path), CONFIG_LIMIT);
         let text = text.map_err(|error| OpenFailure {
             reason: describe_errno(error.raw_os_error().unwrap_or_default()),
         })?;

@@ -10,6 +10,7 @@ use rsync_engine::{
     Connection, Dir, EngineError, OperatorFiles, Outgoing, ReceiveSetup, ScannedLists, SendSetup,
     ServedModule, ServerVoice, Session, mode_change, receive, send,
 };
+use rsync_proto::charset::Charset;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::filter::{Filters, NameReader, cvs_rules};
 use rsync_proto::options::TransferOptions;
@@ -25,6 +26,8 @@ pub(crate) struct Transfer {
     /// The stream, right after the seed.
     pub(crate) connection: Connection,
     pub(crate) negotiated: Negotiated,
+    /// The charset of names here, if they are converted.
+    pub(crate) charset: Option<Charset>,
     /// What the client wants, within what the module allows.
     pub(crate) options: TransferOptions,
     pub(crate) task: Task,
@@ -107,6 +110,7 @@ impl Transfer {
         let outgoing = Outgoing::default();
         let events: Arc<dyn EventSink> = Arc::new(LoggedVoice {
             to_client: ServerVoice::new(&options, &negotiated, outgoing.clone())
+                .in_charset(self.charset)
                 .in_zone(Arc::clone(self.log.zone())),
             transfers: self.transfer_log.take(),
             log: self.log.clone(),
@@ -119,6 +123,7 @@ impl Transfer {
         let control = self.connection.control().clone();
         let mut session = Session::new(negotiated, options, true, events, control);
         session.outgoing = outgoing;
+        session.charset = self.charset;
         session
     }
 

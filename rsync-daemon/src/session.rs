@@ -30,7 +30,7 @@ use crate::order::{Access, SessionOrder};
 use crate::readable::ReadableTree;
 use crate::request::{Parsed, apply_settings};
 use crate::serve::{Task, Transfer};
-use crate::visit::handshake_limit;
+use crate::visit::{environment, handshake_limit};
 use crate::voice::TransferLog;
 use crate::worker::Hatchling;
 
@@ -120,12 +120,16 @@ impl SessionOrder {
         let negotiated = match set_up(&mut connection, entry, parsed.options()) {
             Ok(negotiated) => negotiated,
             Err(error) => {
-                if control.is_stopped() {
+                let role = if parsed.options().sender { Role::Sender } else { Role::EarlyReceiver };
+                let code = if control.is_stopped() {
                     log.warning("[Receiver] daemon handshake timeout -- exiting");
+                    ExitCode::TIMEOUT
                 } else {
-                    error.to_string().lines().for_each(|line| log.warning(line));
-                }
-                return error.exit_code();
+                    error.render(role).lines().for_each(|line| log.warning(line));
+                    error.exit_code()
+                };
+                log.warning(exit_line(code, role, (file!(), line!()), VERSION).unwrap_or_default());
+                return code;
             }
         };
         control.go_on();
@@ -186,6 +190,7 @@ impl SessionOrder {
         let transfer = Transfer {
             connection,
             negotiated,
+            charset: settings.conversion(&options),
             options,
             task,
             tree,
@@ -212,8 +217,8 @@ fn set_up(
     options: &TransferOptions,
 ) -> Result<Negotiated, EngineError> {
     let variables = AlgorithmVariables {
-        checksum: variable("RSYNC_CHECKSUM_LIST"),
-        compress: variable("RSYNC_COMPRESS_LIST"),
+        checksum: environment("RSYNC_CHECKSUM_LIST"),
+        compress: environment("RSYNC_COMPRESS_LIST"),
     };
     let mut setup = ServerSetup::new(entry, options, &variables, rand::random())?;
     loop {
@@ -225,10 +230,6 @@ fn set_up(
             }
         }
     }
-}
-
-fn variable(name: &str) -> Option<BString> {
-    std::env::var_os(name).map(|value| std::os::unix::ffi::OsStringExt::into_vec(value).into())
 }
 
 /// How the names and ids of owners become each other.
@@ -330,11 +331,8 @@ impl Rules<'_> {
         self.check_direction(&options)?;
         let sends = options.sender;
         // Whom a module's files belong to is the administrator's to say.
-        let copy_as = options.copy_as.is_some().then_some("--copy-as");
-        // Only modules with a `charset` let it pass so far, and those do not convert yet.
-        let iconv = options.iconv.is_some().then_some("--iconv");
-        if let Some(option) = iconv.or(copy_as) {
-            return Err(Refused::rejected(format!("rsync: The server is configured to refuse {option}")));
+        if options.copy_as.is_some() {
+            return Err(Refused::rejected("rsync: The server is configured to refuse --copy-as".into()));
         }
         self.check_hidden(&options)?;
         options.max_alloc = memory_limit(options.max_alloc);

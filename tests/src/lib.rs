@@ -26,6 +26,7 @@ pub mod pull;
 pub mod scenario;
 pub mod script;
 pub mod shell;
+pub mod side_by_side;
 pub mod site;
 pub mod snapshot;
 pub mod tls;

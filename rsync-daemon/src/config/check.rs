@@ -16,10 +16,11 @@ use super::rows::{GLOBAL_ROWS, MODULE_ROWS};
 use super::{Config, ConfigError, Finding, Gravity, Module, Place};
 use crate::access::misspelt_hosts;
 use crate::auth::open_secrets;
-use crate::files::open_trusted;
+use crate::files::{open_trusted, to_path};
 use crate::http;
-use crate::identity::Identity;
+use crate::identity::{Identity, Own};
 use crate::log::{Style, is_facility};
+use crate::room::{Room, RoomPlan};
 use crate::rules::HiddenRules;
 
 /// What is wrong with a configuration, and which values its parameters have.
@@ -70,13 +71,29 @@ pub(super) fn check(loaded: Loaded) -> ConfigReport {
         Some(Place::Line(path, line)) => (path.clone(), *line),
         Some(Place::CommandLine) | None => (PathBuf::new(), 0),
     });
-    let mut checker = Checker { places: &places, findings };
+    let mut checker = Checker { places, findings };
     if let Err(error) = config.is_never_written() {
         checker.findings.push(of_error(&error));
     }
     checker.globals(&config);
+    let room = match Room::enter(&RoomPlan::new(&config.globals)) {
+        Ok(room) => room,
+        Err(error) => {
+            checker.tell(Gravity::Error, None, error.parameter(), error.to_string());
+            Room::premises()
+        }
+    };
+    let (modules, own) = (config.modules.clone(), room.own());
+    let findings = checker.findings.clone();
+    let checked = room.block(move || {
+        for (index, module) in modules.iter().enumerate() {
+            checker.module(index, module);
+        }
+        checker
+    });
+    let Ok(mut checker) = checked else { return ConfigReport { findings, config } };
     for (index, module) in config.modules.iter().enumerate() {
-        checker.module(index, module);
+        checker.identity(index, module, own);
     }
     ConfigReport { findings: checker.findings, config }
 }
@@ -96,8 +113,8 @@ fn of_error(error: &ConfigError) -> Finding {
     Finding { place, gravity: Gravity::Error, text }
 }
 
-struct Checker<'a> {
-    places: &'a Places,
+struct Checker {
+    places: Places,
     findings: Vec<Finding>,
 }
 
@@ -112,11 +129,7 @@ fn known(value: Option<&BString>) -> Option<BString> {
     super::expand(value, &crate::visit::environment).ok()
 }
 
-fn path(value: &BString) -> PathBuf {
-    PathBuf::from(value.to_os_str_lossy().into_owned())
-}
-
-impl Checker<'_> {
+impl Checker {
     fn tell(&mut self, gravity: Gravity, module: Option<usize>, parameter: &str, text: String) {
         self.findings.push(Finding { place: self.places.of(module, parameter), gravity, text });
     }
@@ -152,10 +165,10 @@ impl Checker<'_> {
             Ok(_) => {}
         }
         if let Some(file) = known(globals.motd_file.as_ref()) {
-            self.file(Gravity::Warning, None, "motd file", &path(&file));
+            self.file(Gravity::Warning, None, "motd file", &to_path(&file));
         }
         if let Some(file) = &globals.pid_file {
-            self.directory_of(None, "pid file", &path(file));
+            self.directory_of(None, "pid file", &to_path(file));
         }
         if config.modules.is_empty() {
             let text = "there is no module".to_owned();
@@ -170,19 +183,14 @@ impl Checker<'_> {
             None => self.tell(Gravity::Error, at, "path", format!("module {name} has no path")),
             Some(_) => {
                 if let Some(found) = known(settings.path.as_ref())
-                    && let Err(error) = Dir::open_trusted(&path(&found))
+                    && let Err(error) = Dir::open_trusted(&to_path(&found))
                 {
                     self.tell(Gravity::Error, at, "path", format!("cannot open {found}: {error}"));
                 }
             }
         }
-        let (uid, gid) = (known(settings.uid.as_ref()), known(settings.gid.as_ref()));
-        if uid.is_some() == settings.uid.is_some()
-            && gid.is_some() == settings.gid.is_some()
-            && let Err(refusal) = Identity::resolve(uid.as_ref(), gid.as_ref())
-        {
-            let text = refusal.to_string();
-            self.tell(Gravity::Error, at, if text.contains("gid") { "gid" } else { "uid" }, text);
+        if let Err(error) = settings.charset() {
+            self.tell(Gravity::Error, at, "charset", error.to_string());
         }
         self.rules(index, module);
         self.login(index, module);
@@ -209,10 +217,31 @@ impl Checker<'_> {
             self.tell(Gravity::Warning, at, "syslog facility", text);
         }
         if let Some(file) = known(settings.log_file.as_ref()) {
-            self.directory_of(at, "log file", &path(&file));
+            self.directory_of(at, "log file", &to_path(&file));
         }
         if settings.max_connections > 0 && !is_open(&settings.lock_file) {
-            self.directory_of(at, "lock file", &path(&settings.lock_file));
+            self.directory_of(at, "lock file", &to_path(&settings.lock_file));
+        }
+    }
+
+    /// Users and groups are those of the system, whatever `daemon chroot` says.
+    fn identity(&mut self, index: usize, module: &Module, own: Own) {
+        let (settings, at) = (&module.settings, Some(index));
+        let (uid, gid) = (known(settings.uid.as_ref()), known(settings.gid.as_ref()));
+        if uid.is_some() != settings.uid.is_some() || gid.is_some() != settings.gid.is_some() {
+            return;
+        }
+        match Identity::resolve(uid.as_ref(), gid.as_ref(), own).map(|identity| identity.of(own)) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                let parameter = if error.call == "setuid" { "uid" } else { "gid" };
+                let text = format!("module {} cannot be served: {error}", module.name);
+                self.tell(Gravity::Error, at, parameter, text);
+            }
+            Err(refusal) => {
+                let text = refusal.to_string();
+                self.tell(Gravity::Error, at, if text.contains("gid") { "gid" } else { "uid" }, text);
+            }
         }
     }
 
@@ -252,7 +281,7 @@ impl Checker<'_> {
         if settings.auth_users.is_none() || settings.secrets_file.as_ref().is_some_and(|file| is_open(file)) {
             return;
         }
-        let file = known(settings.secrets_file.as_ref()).map(|file| path(&file));
+        let file = known(settings.secrets_file.as_ref()).map(|file| to_path(&file));
         if let Err(why) = open_secrets(file.as_deref(), settings.strict_modes) {
             let text = format!("nobody can log in to module {}: {why}", module.name);
             self.tell(Gravity::Error, at, "secrets file", text);

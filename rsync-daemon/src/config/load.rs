@@ -1,14 +1,15 @@
 //! From files to a [`Config`]: scopes, directives, fall-backs (spec 09 §2).
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bstr::{BString, ByteSlice};
 
 use super::grammar::{Item, folded, items};
-use super::parameters::{GlobalSettings, Kind, ModuleSettings, Problem};
+use super::parameters::{GlobalSettings, ModuleSettings, Problem};
 use super::rows::{GLOBAL_ROWS, MODULE_ROWS, find};
 use super::{Config, ConfigError, Finding, Gravity, Module, Place, Sources};
+use crate::files::to_path;
 
 /// Most files that include each other.
 const DEPTH_LIMIT: usize = 32;
@@ -115,7 +116,7 @@ impl Loader<'_> {
             self.places.0.insert((self.current, Vec::new()), self.place.clone());
             let mut settings = self.defaults.clone();
             for row in MODULE_ROWS {
-                if let Kind::Text(field) | Kind::Path(field) = row.kind {
+                if let Some(field) = row.optional_text() {
                     *field(&mut settings) = None;
                 }
             }
@@ -172,7 +173,7 @@ impl Loader<'_> {
     }
 
     fn directive(&mut self, name: &[u8], value: &[u8], depth: usize) {
-        let target = PathBuf::from(value.to_os_str_lossy().into_owned());
+        let target = to_path(value);
         let (is_include, extension) = match name.to_ascii_lowercase().as_slice() {
             b"include" => (true, "conf"),
             b"merge" => (false, "inc"),
@@ -198,7 +199,7 @@ impl Loader<'_> {
     fn finish(mut self) -> Loaded {
         for module in &mut self.modules {
             for row in MODULE_ROWS {
-                if let Kind::Text(field) | Kind::Path(field) = row.kind {
+                if let Some(field) = row.optional_text() {
                     let unset = field(&mut module.settings);
                     if unset.is_none() {
                         unset.clone_from(field(&mut self.defaults));

@@ -101,6 +101,7 @@ impl<T> Kind<T> {
         match self {
             Self::Text(_) | Self::DefaultedText(_) => "text",
             Self::Path(_) => "path",
+            Self::Command(_) => "command",
             Self::Bool(_) => "yes or no",
             Self::Bool3(_) => "yes, no or unset",
             Self::Integer(_) => "number",

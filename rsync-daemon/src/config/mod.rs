@@ -50,6 +50,19 @@ pub struct Module {
     pub settings: ModuleSettings,
 }
 
+impl ModuleSettings {
+    /// Replaces `%NAME%` by what `lookup` knows, in everything but commands.
+    ///
+    /// # Errors
+    /// [`ExpansionOverflow`] when a value grows too long.
+    pub(crate) fn expand(
+        &mut self,
+        lookup: &dyn Fn(&str) -> Option<BString>,
+    ) -> Result<(), ExpansionOverflow> {
+        rows::MODULE_ROWS.iter().try_for_each(|row| row.expand(self, lookup))
+    }
+}
+
 impl Module {
     /// A module made by hand.
     #[must_use]

@@ -37,11 +37,19 @@ pub(super) static GLOBAL_ROWS: &[Row<GlobalSettings>] = &[
     },
     Row {
         names: &["daemon chroot"],
-        kind: Kind::Unsupported,
-        about: "A directory to change the root to before a connection is served.",
+        kind: Kind::Path(|s| &mut s.daemon_chroot),
+        about: "A directory that is the root of the file system for whatever is done for a client: paths of modules, secrets, lock files and logs of modules begin there, and commands run in it. This configuration, the daemon's own log, its pid file and its certificate stay outside.",
     },
-    Row { names: &["daemon uid"], kind: Kind::Unsupported, about: "The user that serves connections." },
-    Row { names: &["daemon gid"], kind: Kind::Unsupported, about: "The group that serves connections." },
+    Row {
+        names: &["daemon uid"],
+        kind: Kind::Text(|s| &mut s.daemon_uid),
+        about: "The user that touches files and runs commands for clients, a name or a number. Modules that want another `uid`, or a `gid`, cannot be served then. The process that listens stays who it is, to read this file and the certificate again.",
+    },
+    Row {
+        names: &["daemon gid"],
+        kind: Kind::Text(|s| &mut s.daemon_gid),
+        about: "The group that does, a name or a number.",
+    },
     Row {
         names: &["proxy protocol"],
         kind: Kind::Bool(|s| &mut s.proxy_protocol),
@@ -134,8 +142,8 @@ pub(super) static MODULE_ROWS: &[Row<ModuleSettings>] = &[
     },
     Row {
         names: &["charset"],
-        kind: Kind::Unsupported,
-        about: "The character set of the module's file names.",
+        kind: Kind::Text(|s| &mut s.charset),
+        about: "The character set of the module's file names, such as `UTF-8` or `ISO-8859-1`; `.` is the one of the daemon's locale. Clients may then use `--iconv`, which is refused without it.",
     },
     Row {
         names: &["max connections"],
@@ -301,17 +309,17 @@ pub(super) static MODULE_ROWS: &[Row<ModuleSettings>] = &[
     },
     Row {
         names: &["early exec"],
-        kind: Kind::Text(|s| &mut s.early_exec),
+        kind: Kind::Command(|s| &mut s.early_exec),
         about: "A command that is run after a client has logged in.",
     },
     Row {
         names: &["pre-xfer exec"],
-        kind: Kind::Text(|s| &mut s.pre_xfer_exec),
+        kind: Kind::Command(|s| &mut s.pre_xfer_exec),
         about: "A command that is run before a transfer.",
     },
     Row {
         names: &["post-xfer exec"],
-        kind: Kind::Text(|s| &mut s.post_xfer_exec),
+        kind: Kind::Command(|s| &mut s.post_xfer_exec),
         about: "A command that is run after a transfer.",
     },
     Row {

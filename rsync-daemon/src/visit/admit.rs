@@ -1,13 +1,13 @@
 //! Whether a client may come in: its name, the lists of hosts, a slot (spec 09 §4.2, §6, §7).
 
-use std::path::PathBuf;
-
-use bstr::{BString, ByteSlice};
+use bstr::BString;
+use rsync_proto::exit::ExitCode;
 use rsync_proto::session::Refusal;
 
 use super::{Stop, Visit, variable};
 use crate::access::{HostLists, HostName, Resolver};
-use crate::config::{Module, expand};
+use crate::config::{Module, ModuleSettings, expand};
+use crate::files::to_path;
 use crate::host::Caller;
 use crate::limits::Slot;
 use crate::order::Visitor;
@@ -35,14 +35,32 @@ impl Visit<'_> {
         format!("{} ({})", host.text(), self.address)
     }
 
-    pub(super) async fn check_access(&mut self, module: &Module, host: &HostName) -> Result<(), Stop> {
-        let settings = &module.settings;
-        let visitor = Visitor {
+    /// What is known of a client before it has logged in.
+    fn visitor(&self, module: &Module) -> Visitor {
+        Visitor {
             user: BString::default(),
             host: String::new(),
             address: self.address,
             module: module.name.clone(),
-        };
+        }
+    }
+
+    /// The C daemon sends everybody away from a module whose charset it does not know, without a word.
+    pub(super) fn check_charset(&self, module: &Module) -> Result<(), Stop> {
+        let visitor = self.visitor(module);
+        let charset = module.settings.charset.as_ref().map(|text| {
+            expand(text, &|name| variable(name, module, Some(&visitor))).unwrap_or_else(|_| text.clone())
+        });
+        let settings = ModuleSettings { charset, ..ModuleSettings::default() };
+        settings.charset().map(drop).map_err(|error| {
+            self.log.warning(error.to_string());
+            Stop::Failed(ExitCode::UNSUPPORTED, None)
+        })
+    }
+
+    pub(super) async fn check_access(&mut self, module: &Module, host: &HostName) -> Result<(), Stop> {
+        let settings = &module.settings;
+        let visitor = self.visitor(module);
         let expanded = |list: &Option<BString>| {
             let text = list.clone().unwrap_or_default();
             let text = expand(&text, &|name| variable(name, module, Some(&visitor)));
@@ -83,13 +101,17 @@ impl Visit<'_> {
         Caller { address: self.address, host: host.text().to_owned(), module: module.name.clone() }
     }
 
-    pub(super) fn claim_slot(&self, module: &Module) -> Result<Option<Slot>, Stop> {
+    pub(super) async fn claim_slot(&mut self, module: &Module) -> Result<Option<Slot>, Stop> {
         let count = module.settings.max_connections;
         if count == 0 {
             return Ok(None);
         }
-        let path = PathBuf::from(module.settings.lock_file.to_os_str_lossy().into_owned());
-        let slot = if count < 0 { Ok(None) } else { Slot::claim(&path, count) };
+        let path = to_path(&module.settings.lock_file);
+        let lock_file = path.clone();
+        let slot = match count {
+            ..0 => Ok(None),
+            _ => self.in_room(move || Slot::claim(&lock_file, count)).await?,
+        };
         match slot {
             Ok(Some(slot)) => Ok(Some(slot)),
             Ok(None) => {

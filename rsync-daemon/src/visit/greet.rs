@@ -1,9 +1,7 @@
 //! The beginning of a connection: a proxy's header, TLS, greetings, and what the client asks for
 //! (spec 09 §4.3, §4.4, §5).
 
-use std::path::PathBuf;
-
-use bstr::{BString, ByteSlice};
+use bstr::BString;
 use rsync_proto::session::{
     self, EXIT_LINE, Greeting, ModuleRequest, NEWEST_PROTOCOL, ProxiedClient, REQUEST_LINE_LIMIT, Refusal,
     listing_line, proxy_header,
@@ -12,7 +10,7 @@ use rsync_proto::session::{
 use super::{Greeted, Stop, Visit, environment, unmapped};
 use crate::access::{HostLists, HostName, Resolver};
 use crate::config::expand;
-use crate::files::{MOTD_LIMIT, read_trusted};
+use crate::files::{MOTD_LIMIT, read_trusted, to_path};
 use crate::log::About;
 
 impl Visit<'_> {
@@ -24,11 +22,14 @@ impl Visit<'_> {
             self.secure().await?;
         }
         let host = self.host_for(self.config.defaults.reverse_lookup).await;
+        let room = self.shared.room(&self.config.globals).await;
+        self.room = room.map_err(|error| Stop::Silent(error.to_string()))?;
         self.log.info(format!("connect from {}", self.client(&host)));
         self.peer()?.send(&Greeting::ours(NEWEST_PROTOCOL).render()).await?;
         if let Some(path) = &self.config.globals.motd_file {
-            let path = PathBuf::from(path.to_os_str_lossy().into_owned());
-            let mut text = read_trusted(&path, MOTD_LIMIT).unwrap_or_default();
+            let path = to_path(path);
+            let read = self.in_room(move || read_trusted(&path, MOTD_LIMIT)).await?;
+            let mut text = read.unwrap_or_default();
             text.push(b'\n');
             self.peer()?.send(&text).await?;
         }

@@ -1,10 +1,9 @@
 //! The login of a module that wants one (spec 09 §8).
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use bstr::{BString, ByteSlice};
+use bstr::BString;
 use rsync_proto::session::{
     self, AuthDigest, LONG_LINE_LIMIT, Refusal, auth_required_line, parse_auth_answer,
 };
@@ -14,6 +13,7 @@ use super::{Greeted, Stop, Visit, variable};
 use crate::access::HostName;
 use crate::auth::{self, Answer, Secrets, Suffix};
 use crate::config::{Module, expand};
+use crate::files::to_path;
 use crate::order::Visitor;
 
 impl Visit<'_> {
@@ -70,23 +70,32 @@ impl Visit<'_> {
             self.log.warning(format!("{prefix}: invalid challenge response"));
             return Err(failed());
         };
-        let answer = Answer { user, response, digest, challenge: challenge.as_bytes() };
-        let file = expanded(&settings.secrets_file)?;
-        let file = PathBuf::from(file.to_os_str_lossy().into_owned());
+        let (user, response) = (BString::from(user), response.to_vec());
         let secrets = match &self.shared.host().passwords {
             Some(passwords) => {
                 let (passwords, caller) = (Arc::clone(passwords), self.caller(module, host));
-                let user = BString::from(user);
+                let user = user.clone();
                 let found = tokio::task::spawn_blocking(move || passwords(&caller, user.as_ref()));
                 Secrets::Known(found.await.ok().flatten().map(Zeroizing::new))
             }
-            None => Secrets::File {
-                path: (!file.as_os_str().is_empty()).then_some(file.as_path()),
-                strict_modes: settings.strict_modes,
-            },
+            None => {
+                let file = expanded(&settings.secrets_file)?;
+                let (file, strict_modes) = (to_path(&file), settings.strict_modes);
+                let file = move || {
+                    let file = Some(file.as_path()).filter(|file| !file.as_os_str().is_empty());
+                    auth::open_secrets(file, strict_modes)
+                };
+                Secrets::File(self.in_room(file).await?)
+            }
         };
-        match auth::check(&users, &secrets, &answer) {
-            Ok(suffix) => Ok((user.into(), suffix)),
+        let name = user.clone();
+        // Groups of users may have to be asked of other machines.
+        let checked = tokio::task::spawn_blocking(move || {
+            let challenge = challenge.as_bytes();
+            auth::check(&users, secrets, &Answer { user: &name, response: &response, digest, challenge })
+        });
+        match checked.await.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(suffix) => Ok((user, suffix)),
             Err(why) => {
                 let why = match auth::is_about_the_file(&why) {
                     true => {
@@ -95,7 +104,7 @@ impl Visit<'_> {
                     }
                     false => &why,
                 };
-                self.log.warning(format!("{prefix} for {}: {why}", user.as_bstr()));
+                self.log.warning(format!("{prefix} for {user}: {why}"));
                 // Guessing takes its time.
                 tokio::time::sleep(self.shared.auth_delay()).await;
                 Err(failed())

@@ -131,7 +131,7 @@ mod tests {
             fs::set_permissions(path, fs::Permissions::from_mode(0o666)).expect("mode");
         }
         let is_root = rustix::process::geteuid().is_root();
-        let identity = Identity::resolve(None, None).expect("nobody");
+        let identity = Identity::resolve(None, None, crate::identity::Own::of_thread()).expect("nobody");
         // Identity and sandbox are a thread's, until it starts others.
         let thread = std::thread::spawn(move || {
             let status = enter(&identity, Dir::open(&root).expect("root"), false).expect("entered");

@@ -250,6 +250,10 @@ impl Scan {
             if follow {
                 found = parent.stat(name, true).ok().filter(|found| found.stat.is_dir()).unwrap_or(found);
             }
+            let is_dir = found.stat.is_dir() && arg.form != ArgForm::DotDir;
+            if is_dir && self.module_excludes(rules, &arg.name, true) {
+                return Err(Errno::NOENT.into());
+            }
             Ok((parent, found))
         });
         match found {

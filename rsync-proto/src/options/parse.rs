@@ -52,7 +52,7 @@ impl Environment {
 }
 
 /// A command line that can be run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// What to do.
     pub options: TransferOptions,

@@ -1,0 +1,236 @@
+//! Who serves, from where, and in which charset: parameters of `rsyncd.conf` that need more than a line,
+//! beside the C daemon.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, lchown};
+use std::path::Path;
+
+use rsync_e2e::Side;
+use rsync_e2e::program::is_root;
+use rsync_e2e::side_by_side::SideBySide;
+
+/// `nobody` and `nogroup`.
+const NOBODY: u32 = 65_534;
+/// Of most systems.
+const DAEMON: u32 = 1;
+
+const PULL: &str = "-a @/m/ got/";
+const PUSH: &str = "-r tree/ @/m/up/";
+const HOOK: &str = "post-xfer exec = echo $RSYNC_EXIT_STATUS $RSYNC_RAW_STATUS >> DIR/c/status\n";
+
+/// Both daemons as root, with these lines instead of the ones that keep them root.
+fn of_root(module: &str) -> SideBySide {
+    SideBySide::new("uid =\ngid =", module)
+}
+
+#[test]
+fn a_daemon_of_root_serves_as_the_users_and_groups_of_a_module() {
+    if !is_root() {
+        return;
+    }
+    for module in [
+        "",
+        "uid = nobody",
+        "uid = daemon\ngid = *",
+        "uid = 1\ngid = nogroup, daemon",
+        "gid = ,nogroup,daemon",
+        "uid = nosuch",
+        "gid = nosuch",
+        "uid = -2",
+        "uid = 12x",
+        "gid = *",
+    ] {
+        of_root(module).run(&[PULL, PUSH]);
+    }
+}
+
+#[test]
+fn supplementary_groups_open_what_is_theirs() {
+    if !is_root() {
+        return;
+    }
+    let of_daemons_group = |dir: &Path| {
+        let file = dir.join("m/file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        lchown(&file, Some(0), Some(DAEMON)).unwrap();
+    };
+    for module in ["uid = nobody\ngid = nogroup", "uid = nobody\ngid = nogroup daemon"] {
+        of_root(module).prepared(of_daemons_group).run(&["-a @/m/file got", "-a @/m/sub got2"]);
+    }
+}
+
+#[test]
+fn a_path_with_an_inner_directory_serves_what_is_in_it() {
+    let inner = "path = DIR/m/./sub\n";
+    for chroot in ["use chroot = yes", "use chroot = no", "use chroot = unset"] {
+        if is_root() {
+            let module = format!("{inner}{chroot}\nuid = 0\ngid = 0");
+            of_root(&module).run(&[PULL, PUSH, "-a @/m/nosuch got", "-a tree/new @/m/no/such/name"]);
+        }
+    }
+}
+
+#[test]
+fn without_root_nobody_becomes_somebody_else() {
+    if !is_root() {
+        return;
+    }
+    for module in [
+        "use chroot = unset",
+        "use chroot = no",
+        "uid = nobody",
+        "uid = daemon",
+        "uid = 0",
+        "gid = nogroup",
+        "gid = daemon",
+        "gid = *",
+        "uid = nosuch",
+        "gid = nosuch",
+    ] {
+        SideBySide::new("", module).of_user(NOBODY).run(&[PULL]);
+    }
+}
+
+#[test]
+fn connections_are_served_as_the_daemons_user_and_group() {
+    if !is_root() {
+        return;
+    }
+    let secret = |dir: &Path| {
+        fs::set_permissions(dir.join("m/file"), fs::Permissions::from_mode(0o600)).unwrap();
+        lchown(dir.join("secrets"), Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::set_permissions(dir.join("c"), fs::Permissions::from_mode(0o777)).unwrap();
+    };
+    let nobody = "uid =\ngid =\ndaemon uid = nobody\ndaemon gid = nogroup";
+    for (globals, module) in [
+        (nobody, ""),
+        (nobody, "use chroot = unset"),
+        (nobody, "uid = nobody"),
+        (nobody, "uid = root"),
+        (nobody, "gid = nogroup"),
+        (nobody, "auth users = alice\nsecrets file = DIR/secrets"),
+        (nobody, "pre-xfer exec = (id -u; id -g) > DIR/c/who"),
+        ("uid =\ngid =\ndaemon uid = nobody", ""),
+        ("daemon gid = nogroup", "uid = daemon\ngid = daemon"),
+    ] {
+        SideBySide::new(globals, module).prepared(secret).run(&[PULL, "-r tree/new @/m/"]);
+    }
+    for globals in ["daemon uid = nosuch", "daemon gid = nogroup,daemon"] {
+        SideBySide::new(globals, "").run(&["@"]);
+    }
+}
+
+#[test]
+fn the_secrets_of_others_are_not_for_a_daemon_without_rights() {
+    if !is_root() {
+        return;
+    }
+    let globals = "uid =\ngid =\ndaemon uid = nobody\ndaemon gid = nogroup";
+    SideBySide::new(globals, "auth users = alice\nsecrets file = DIR/secrets").run(&[PULL]);
+    for globals in ["daemon uid = daemon", "daemon gid = daemon", "daemon chroot = DIR"] {
+        SideBySide::new(globals, "").of_user(NOBODY).run(&["@"]);
+    }
+}
+
+#[test]
+fn connections_see_the_daemons_root() {
+    if !is_root() {
+        return;
+    }
+    let shell = |dir: &Path| {
+        fs::write(dir.join("m/rules"), "*.o\n").unwrap();
+    };
+    let globals = "daemon chroot = DIR\nmotd file = /motd";
+    for module in [
+        "path = /m",
+        "path = /m\nuse chroot = yes",
+        "path = /m/./sub",
+        "path = /m\nexclude from = /m/rules",
+        "path = /m\nauth users = alice\nsecrets file = /secrets",
+        "path = /m\nlock file = /m/sub/lock\nmax connections = 1",
+        "path = /m\nlog file = /log-of-m",
+        "path = DIR/m",
+    ] {
+        SideBySide::new(globals, module).prepared(shell).run(&[PULL, "-r tree/new @/m/"]);
+    }
+    SideBySide::new("daemon chroot = DIR/nosuch", "").run(&["@"]);
+}
+
+/// A file with a name in ISO 8859-1, and one to push in UTF-8.
+fn with_accents(dir: &Path) {
+    fs::write(dir.join("m").join(OsStr::from_bytes(b"caf\xe9")), "x").unwrap();
+    fs::write(dir.join("c/tree/na\u{ef}ve"), "y").unwrap();
+}
+
+#[test]
+fn names_are_converted_for_clients_that_want_it() {
+    for protocol in [29, 30, 31, 32] {
+        let clients = [
+            format!("-a --protocol={protocol} --iconv=utf8,utf8 @/m/ got/"),
+            format!("-as --protocol={protocol} --iconv=utf8,utf8 @/m/caf\u{e9} one/"),
+            format!("-rlp --protocol={protocol} --iconv=utf8 tree/ @/m/up/"),
+            format!("-rlps --protocol={protocol} --iconv=utf8 tree/na\u{ef}ve @/m/\u{e9}t\u{e9}/"),
+        ];
+        let clients = clients.each_ref().map(String::as_str);
+        for client in [Side::C, Side::Ours] {
+            SideBySide::new("", "charset = ISO-8859-1\ntransfer logging = yes")
+                .prepared(with_accents)
+                .client(client)
+                .run(&clients);
+        }
+    }
+}
+
+#[test]
+fn a_charset_decides_whether_names_may_be_converted() {
+    for module in [
+        "",
+        "charset = nosuch",
+        "charset = -",
+        "charset = latin1,utf8",
+        "charset = latin1\nrefuse options = iconv",
+        "charset = latin1\nrefuse options = no-iconv",
+        "charset = ISO-8859-%RSYNC_TEST_PART%",
+    ] {
+        SideBySide::new("", &format!("{HOOK}{module}"))
+            .prepared(with_accents)
+            .variable("RSYNC_TEST_PART", "1")
+            .run(&["-a --iconv=utf8,utf8 @/m/ got/", "-r --iconv=utf8 tree/ @/m/up/", PULL]);
+    }
+}
+
+#[test]
+fn a_hook_learns_how_every_session_ended() {
+    let obstacle = |dir: &Path| fs::create_dir(dir.join("m/rsyncd-munged")).unwrap();
+    for module in [
+        "",
+        "early exec = exit 3",
+        "pre-xfer exec = echo no; exit 3",
+        "pre-xfer exec = kill -9 $$",
+        "path = DIR/nosuch",
+        "path = DIR/nosuch\nuse chroot = yes",
+        "uid = nosuch",
+        "path =",
+        "exclude from = DIR/nosuch",
+        "filter = x,y foo",
+        "munge symlinks = yes\nuse chroot = yes",
+        "refuse options = r",
+        "write only = yes",
+        "exclude = /file",
+        "pre-xfer exec = echo %RSYNC_MODULE_PATH%\npath = DIR/a b",
+    ] {
+        SideBySide::new("", &format!("{HOOK}{module}")).prepared(obstacle).run(&[PULL, "-a @/m/file got"]);
+    }
+}
+
+#[test]
+fn what_a_module_hides_does_not_exist_however_it_is_named() {
+    let clients = ["-a @/m/sub got", "-a @/m/sub/ got", "-aR @/m/sub/deep got", "-a @/m/file @/m/sub got"];
+    for chroot in ["use chroot = no", "use chroot = yes"] {
+        SideBySide::new("", &format!("exclude = /sub/\n{chroot}")).run(&clients);
+    }
+}
