@@ -17,7 +17,7 @@ fn upstream() -> (Work, Daemon) {
         .random("dir/b.bin", 70_000, 7)
         .symlink("link", "a.txt")
         .write(&work.join("m"));
-    Tree::new().random("large.bin", 12_000_000, 1).write(&work.join("slow"));
+    Tree::new().random("large.bin", 30_000_000, 1).write(&work.join("slow"));
     let modules = [Module::new("m", &work.join("m")), Module::new("slow", &work.join("slow"))];
     let daemon = Daemon::start(Side::C, "", &modules);
     (work, daemon)
@@ -27,8 +27,8 @@ fn job(name: &str, daemon: &Daemon, module: &str, more: &str) -> String {
     format!("[[job]]\nname = '{name}'\nupstream = '{}/'\n{more}\n", daemon.url(module))
 }
 
-/// A rate at which the large file takes most of a minute.
-const SLOW: &str = "bandwidth = 300";
+/// A rate at which the large file takes minutes, which no test waits for.
+const SLOW: &str = "bandwidth = 150";
 
 fn same(work: &Work, module: &str, site: &Site, job: &str) {
     let (theirs, ours) = (Snapshot::take(&work.join(module)), Snapshot::take(&site.file("srv").join(job)));
