@@ -1,8 +1,8 @@
 //! What a transfer prints and logs, line by line, beside the C rsync (spec 07 §15 to §21).
 
-use rsync_e2e::Tree;
 use rsync_e2e::mixed::Mixed;
 use rsync_e2e::ways::{EVERY_WAY, Way};
+use rsync_e2e::{Compare, Copying, Tree};
 
 /// A bit of everything, with times that show.
 fn source() -> Tree {
@@ -124,4 +124,22 @@ fn a_list_is_counted_aloud_and_its_size_told_where_it_comes() {
     let (many, few) = (Tree::new().many("m", 110), Tree::new().many("m", 3));
     Mixed::new(&many, &destination, "-av --no-i-r --info=flist2").assert_like_c(&EVERY_WAY);
     Mixed::new(&few, &destination, "-a --stats --no-i-r").assert_like_c(&EVERY_WAY);
+}
+
+#[test]
+fn a_directory_that_an_alternate_destination_has_shows_a_time_only_beside_another_difference() {
+    let source = Tree::new().file("a", "same").file("sub/b", "same");
+    let compare = Compare { times: false, directory_times: false, ..Compare::ALL };
+    for options in ["-ri --link-dest=../other", "-rpii --copy-dest=../other"] {
+        let copying =
+            Copying::new(source.clone(), options).beside("other", source.clone().mode("sub", 0o700));
+        copying.to("new/").by(&[Way::Local]).comparing(compare).assert_like_c();
+    }
+}
+
+#[test]
+fn acls_and_attributes_are_copied_locally_whatever_the_protocol() {
+    let source = Tree::new().file("a", "content").xattr("a", "user.kept", "value");
+    let copying = Copying::new(source, "-aAX --protocol=29");
+    copying.by(&[Way::Local]).assert_like_c();
 }
