@@ -189,6 +189,27 @@ impl Dir {
     /// # Errors
     /// Those of [`Dir::open_read`].
     pub fn open_in_place(&self, name: &[u8]) -> io::Result<File> {
+        match self.open_for_update(name) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.open_write_protected(name).map_err(|_| error)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Opens a file that even its owner may not write, by changing its mode for a moment.
+    fn open_write_protected(&self, name: &[u8]) -> io::Result<File> {
+        let stat = self.stat(name)?;
+        if !stat.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.chmod(name, stat.mode | 0o600)?;
+        let opened = self.open_for_update(name);
+        self.chmod(name, stat.mode)?;
+        opened
+    }
+
+    fn open_for_update(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let name = component(name)?;
         let open = || rustix::fs::openat(&self.fd, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);

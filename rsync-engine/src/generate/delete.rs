@@ -396,6 +396,9 @@ impl Generator<'_> {
 
     /// Removes the contents of the directory `name` in `parent`.
     fn empty(&mut self, parent: &Dir, name: &[u8], path: &[u8]) -> Result<Emptied, EngineError> {
+        if !self.session.options.dry_run && !self.attributes.privilege().root {
+            make_writable(parent, name);
+        }
         let dir = match parent.open_dir(name) {
             Ok(dir) => dir,
             Err(error) => {
@@ -507,4 +510,15 @@ impl Generator<'_> {
 
 fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
+}
+
+/// Lets the owner of a write-protected directory remove what is in it (spec 07 §9.4).
+fn make_writable(parent: &Dir, name: &[u8]) {
+    if let Ok(stat) = parent.stat(name)
+        && stat.is_dir()
+        && stat.mode & 0o200 == 0
+    {
+        // For anybody else the removal says why it fails.
+        let _ = parent.chmod(name, stat.mode | 0o200);
+    }
 }

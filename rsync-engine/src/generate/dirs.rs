@@ -223,7 +223,8 @@ impl Generator<'_> {
         let times = if existing.is_none() { Times::Exact } else { Times::Window };
         self.apply(at, &current, &wanted, times);
         let incremental = self.session.negotiated.incremental_recursion();
-        let changes_later = !incremental || self.deletes_late();
+        // The root has no list of its own whose end could be waited for.
+        let changes_later = !incremental || self.deletes_late() || (held_open && at.path == b".");
         if (keeps_time(&at.entry, &self.session.options) || held_open) && changes_later {
             self.directories.later.push((Arc::clone(at.list), at.entry.place()));
         }

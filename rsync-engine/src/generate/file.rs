@@ -25,6 +25,8 @@ struct Offer {
     basis: Basis,
     /// The basis, opened, and its length.
     file: Option<(File, u64)>,
+    /// What is at the destination cannot be read.
+    unreadable: bool,
 }
 
 /// A basis that is not the file itself.
@@ -220,8 +222,9 @@ impl Generator<'_> {
         let flags = match &elsewhere {
             Some(Elsewhere::Alternate(candidate)) => self.flags_against(at, candidate, &wanted, change),
             _ => {
-                item_flags(&at.entry, regular, &wanted, change, options)
-                    | self.extended_flags(at, regular, &wanted)
+                let known = regular.filter(|_| !offer.unreadable);
+                item_flags(&at.entry, known, &wanted, change, options)
+                    | self.extended_flags(at, known, &wanted)
             }
         };
         let appends = options.append != Append::Off && !self.in_redo && offer.basis == Basis::Destination;
@@ -273,7 +276,7 @@ impl Generator<'_> {
         if let Some(file) = partial
             && let Ok(length) = length(&file)
         {
-            return Offer { basis: Basis::Partial, file: Some((file, length)) };
+            return Offer { basis: Basis::Partial, file: Some((file, length)), unreadable: false };
         }
         let opened = elsewhere.map(|elsewhere| match elsewhere {
             Elsewhere::Alternate(Candidate { number, .. }) => {
@@ -289,16 +292,16 @@ impl Generator<'_> {
         if let Some((basis, Ok(file))) = opened
             && let Ok(length) = length(&file)
         {
-            return Offer { basis, file: Some((file, length)) };
+            return Offer { basis, file: Some((file, length)), unreadable: false };
         }
         if regular.is_none() || !self.session.exchanges_data() {
-            return Offer { basis: Basis::None, file: None };
+            return Offer { basis: Basis::None, file: None, unreadable: false };
         }
         match self.open_destination(at).and_then(|file| length(&file).map(|length| (file, length))) {
-            Ok(file) => Offer { basis: Basis::Destination, file: Some(file) },
+            Ok(file) => Offer { basis: Basis::Destination, file: Some(file), unreadable: false },
             Err(error) => {
                 self.report(Failure::OpenBasis(self.full_path(at.path)), &error);
-                Offer { basis: Basis::None, file: None }
+                Offer { basis: Basis::None, file: None, unreadable: true }
             }
         }
     }
