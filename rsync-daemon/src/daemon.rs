@@ -512,14 +512,17 @@ impl Shared {
     /// Has a session run, in a worker process or a thread of its own.
     pub(crate) fn start(self: &Arc<Self>, session: ReadySession, stream: ClientStream) {
         let started = stream.into_socket(self.running.enter()).and_then(|socket| {
-            let ReadySession { order, served, identity, log, slot, hooks, worker } = session;
+            let ReadySession { order, served, identity, log, slot, hooks, converter, worker } = session;
             match (&self.pool, served) {
                 (Some(pool), Served::Directory(root)) => {
-                    let session = DirectorySession { order, root, identity, log, slot, hooks, worker };
+                    let session =
+                        DirectorySession { order, root, identity, log, slot, hooks, converter, worker };
                     pool.start(session, socket, self.running.enter())
                 }
                 (_, served) => {
-                    let session = ReadySession { order, served, identity, log, slot, hooks, worker: None };
+                    let worker = None;
+                    let session =
+                        ReadySession { order, served, identity, log, slot, hooks, converter, worker };
                     self.start_thread(session, socket)
                 }
             }
@@ -530,7 +533,7 @@ impl Shared {
     }
 
     fn start_thread(self: &Arc<Self>, session: ReadySession, socket: Socket) -> std::io::Result<()> {
-        let ReadySession { order, served, identity, log, slot, hooks, .. } = session;
+        let ReadySession { order, served, identity, log, slot, hooks, converter, .. } = session;
         let meters = Meters::default();
         let link = meters.measure(link(&socket, &order.ahead)?);
         let running = Running::new(self, &link.control);
@@ -552,7 +555,10 @@ impl Shared {
                 let _ = ended.send(Outcome::LOST);
                 return;
             }
-            let owners = Owners { names: Box::new(SystemOwners::default()), ids: Arc::new(SystemIds) };
+            let owners = match converter.map(|converter| converter.for_session(link.control.clone())) {
+                Some(converted) => Owners { names: Box::new(converted.clone()), ids: Arc::new(converted) },
+                None => Owners { names: Box::new(SystemOwners::default()), ids: Arc::new(SystemIds) },
+            };
             let code = order.run(link, &socket, served, log, owners);
             // As above.
             let _ = ended.send(meters.outcome(code));

@@ -1,10 +1,10 @@
-//! `early exec`, `pre-xfer exec` and `post-xfer exec`: commands of the operator, run with the daemon's own
+//! `early exec`, `pre-xfer exec`, `post-xfer exec` and `name converter`: commands of the operator, run with the daemon's own
 //! rights by the process that listens (spec 09 §12).
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::{self, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice};
@@ -13,6 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::config::{ExpansionOverflow, ModuleSettings, expand};
+use crate::converter::Converter;
+use crate::log::Log;
 use crate::order::Visitor;
 use crate::room::Room;
 
@@ -36,6 +38,7 @@ pub(crate) struct Hooks {
     early: Option<BString>,
     before: Option<BString>,
     after: Option<BString>,
+    converter: Option<BString>,
     environment: Vec<(String, BString)>,
     /// Where they run.
     room: Arc<Room>,
@@ -72,6 +75,7 @@ impl Hooks {
             early: command(&settings.early_exec)?,
             before: command(&settings.pre_xfer_exec)?,
             after: command(&settings.post_xfer_exec)?,
+            converter: command(&settings.name_converter)?,
             environment,
             room,
         })
@@ -83,7 +87,7 @@ impl Hooks {
     /// When it cannot be run.
     pub(crate) async fn early(&self, input: &[u8]) -> io::Result<bool> {
         let Some(text) = &self.early else { return Ok(true) };
-        let mut command = self.command(text);
+        let mut command = Command::from(self.command(text));
         command.env("RSYNC_REQUEST", "(NONE)").stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
         let mut child = self.room.spawn(command).await?;
         if let Some(mut stdin) = child.stdin.take() {
@@ -99,11 +103,7 @@ impl Hooks {
     /// When it cannot be run.
     pub(crate) async fn before(&self, request: &BStr, words: &[BString]) -> io::Result<Option<BString>> {
         let Some(text) = &self.before else { return Ok(None) };
-        let mut command = self.command(text);
-        command.env("RSYNC_REQUEST", std::ffi::OsStr::from_bytes(request)).env("RSYNC_ARG0", "rsyncd");
-        for (index, word) in words.iter().enumerate() {
-            command.env(format!("RSYNC_ARG{}", index + 1), std::ffi::OsStr::from_bytes(word));
-        }
+        let mut command = Command::from(self.command_about(text, request, words));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = self.room.spawn(command).await?;
         let mut output = Vec::new();
@@ -116,12 +116,27 @@ impl Hooks {
         Ok((!status.success()).then(|| failure(status, &output)))
     }
 
+    /// Starts `name converter`, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub(crate) async fn converter(
+        &self,
+        request: &BStr,
+        words: &[BString],
+        log: &Log,
+    ) -> io::Result<Option<Converter>> {
+        let Some(text) = &self.converter else { return Ok(None) };
+        let (command, log) = (self.command_about(text, request, words), log.clone());
+        self.room.run(move || Converter::start(command, log)).await?.map(Some)
+    }
+
     /// Runs `post-xfer exec` for a session that ended with `code`; `None` if it was killed.
     pub(crate) async fn after(&self, code: Option<ExitCode>) {
         let Some(text) = &self.after else { return };
         let (code, raw) =
             code.map_or((-1, KILLED), |code| (i32::from(code.code()), i32::from(code.code()) << 8));
-        let mut command = self.command(text);
+        let mut command = Command::from(self.command(text));
         command.env("RSYNC_EXIT_STATUS", code.to_string()).env("RSYNC_RAW_STATUS", raw.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null());
         if let Ok(mut child) = self.room.spawn(command).await {
@@ -132,14 +147,28 @@ impl Hooks {
 
     /// Whether a session has to be told apart from others.
     pub(crate) fn are_there(settings: &ModuleSettings) -> bool {
-        [&settings.early_exec, &settings.pre_xfer_exec, &settings.post_xfer_exec]
-            .iter()
-            .any(|text| text.is_some())
+        let commands = [
+            &settings.early_exec,
+            &settings.pre_xfer_exec,
+            &settings.post_xfer_exec,
+            &settings.name_converter,
+        ];
+        commands.iter().any(|text| text.is_some())
     }
 
-    fn command(&self, text: &BString) -> Command {
+    /// A command that learns what the client sent.
+    fn command_about(&self, text: &BString, request: &BStr, words: &[BString]) -> process::Command {
+        let mut command = self.command(text);
+        command.env("RSYNC_REQUEST", std::ffi::OsStr::from_bytes(request)).env("RSYNC_ARG0", "rsyncd");
+        for (index, word) in words.iter().enumerate() {
+            command.env(format!("RSYNC_ARG{}", index + 1), std::ffi::OsStr::from_bytes(word));
+        }
+        command
+    }
+
+    fn command(&self, text: &BString) -> process::Command {
         let shell = std::env::var_os("RSYNC_SHELL").unwrap_or_else(|| "/bin/sh".into());
-        let mut command = Command::new(shell);
+        let mut command = process::Command::new(shell);
         command.arg("-c").arg(std::ffi::OsStr::from_bytes(text));
         for (name, value) in &self.environment {
             command.env(name, std::ffi::OsStr::from_bytes(value));

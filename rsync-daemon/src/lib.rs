@@ -9,6 +9,7 @@ mod access;
 mod auth;
 mod builder;
 mod config;
+mod converter;
 mod daemon;
 mod files;
 mod hooks;

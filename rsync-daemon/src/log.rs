@@ -107,7 +107,7 @@ enum Order {
 const BACKLOG: usize = 1024;
 /// Severities of the system log.
 const INFO: u8 = 6;
-const WARNING: u8 = 4;
+pub(crate) const WARNING: u8 = 4;
 const MOST_SEVERITY: u8 = 7;
 /// The system log's socket.
 const SYSLOG_SOCKET: &str = "/dev/log";

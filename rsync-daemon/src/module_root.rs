@@ -168,7 +168,7 @@ impl ModulePlan {
             keeps_links_inside: is_part && path != "/",
             path,
             seems_root: !is_part,
-            numeric_ids: settings.numeric_ids.unwrap_or(in_chroot),
+            numeric_ids: settings.numeric_ids.unwrap_or(in_chroot && settings.name_converter.is_none()),
         })
     }
 }

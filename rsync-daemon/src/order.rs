@@ -74,6 +74,13 @@ packed_struct!(SessionOrder {
     ahead,
 });
 
+impl SessionOrder {
+    /// Whether files are to be sent.
+    pub(crate) fn is_sender(&self) -> bool {
+        self.arguments.parse(&self.visitor.module, &self.settings).1.options().sender
+    }
+}
+
 /// What a client may do with a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {

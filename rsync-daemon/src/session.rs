@@ -22,6 +22,7 @@ use rsync_proto::wire::{Legal, Message, MessageCode, Mux};
 use socket2::Socket;
 
 use crate::config::ModuleSettings;
+use crate::converter::Converter;
 use crate::hooks::Hooks;
 use crate::identity::Identity;
 use crate::limits::Slot;
@@ -42,6 +43,7 @@ pub(crate) struct ReadySession {
     pub(crate) log: Log,
     pub(crate) slot: Option<Slot>,
     pub(crate) hooks: Hooks,
+    pub(crate) converter: Option<Converter>,
     /// A worker that has no other session.
     pub(crate) worker: Option<Hatchling>,
 }

@@ -234,3 +234,31 @@ fn what_a_module_hides_does_not_exist_however_it_is_named() {
         SideBySide::new("", &format!("exclude = /sub/\n{chroot}")).run(&clients);
     }
 }
+
+/// A program that knows some users and groups, and writes down what it is asked.
+fn with_converter(dir: &Path) {
+    let script = "#!/bin/sh\nwhile read kind what; do echo $kind $what >> DIR/asked\ncase $kind:$what in\n\
+                  uid:1234) echo alice;; gid:2345) echo staff;; usr:bob) echo 4321;; grp:team) echo 5432;;\n\
+                  usr:odd) echo 12x;; usr:big) echo 99999999999;; *) echo;;\nesac; done\n";
+    let (program, here) = (dir.join("convert"), dir.to_str().unwrap());
+    fs::write(&program, script.replace("DIR", here)).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["m/file", "c/tree/new"] {
+        lchown(dir.join(name), Some(1234), Some(2345)).unwrap();
+    }
+}
+
+#[test]
+fn a_converter_knows_the_users_and_groups_of_a_module() {
+    if !is_root() {
+        return;
+    }
+    SideBySide::new("", "name converter = DIR/convert").prepared(with_converter).run(&[
+        "-a --usermap=alice:77 --groupmap=staff:88 @/m/ got/",
+        "-a --numeric-ids @/m/ numbers/",
+        "-a --protocol=29 @/m/ old/",
+        "-a --chown=bob:team tree/ @/m/up/",
+        "-a --usermap=1234:bob --groupmap=2345:55 tree/ @/m/mixed/",
+        "-a --protocol=29 --chown=bob:team tree/ @/m/old/",
+    ]);
+}

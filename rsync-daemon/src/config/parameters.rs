@@ -150,6 +150,8 @@ pub struct ModuleSettings {
     pub dont_compress: BString,
     /// Where received files are before they take their places.
     pub temp_dir: Option<BString>,
+    /// Command that knows users and groups.
+    pub name_converter: Option<BString>,
     /// Command that is run when a client has logged in.
     pub early_exec: Option<BString>,
     /// Command that is run before a transfer.
@@ -204,6 +206,7 @@ impl Default for ModuleSettings {
             refuse_options: None,
             dont_compress: BString::default(),
             temp_dir: None,
+            name_converter: None,
             early_exec: None,
             pre_xfer_exec: None,
             post_xfer_exec: None,

@@ -137,8 +137,8 @@ pub(super) static MODULE_ROWS: &[Row<ModuleSettings>] = &[
     },
     Row {
         names: &["name converter"],
-        kind: Kind::Unsupported,
-        about: "A program that maps names and ids of users and groups.",
+        kind: Kind::Command(|s| &mut s.name_converter),
+        about: "A command that knows users and groups, instead of the system. It runs as long as a session; it is asked `uid NUMBER`, `gid NUMBER`, `usr NAME` or `grp NAME`, a line each, and answers with a line that has the name or the number, or nothing if there is none.",
     },
     Row {
         names: &["charset"],

@@ -153,6 +153,15 @@ impl Visit<'_> {
             log.warning(format!("pre-xfer exec preparation failed: {error}"));
             Some("pre-xfer exec preparation failed".into())
         });
+        let converter = match (&parsed, &refusal) {
+            (Parsed::Request(_), None) => {
+                hooks.converter(words.shown().as_bstr(), words.all(), &log).await.map_err(|error| {
+                    log.warning(format!("name-converter exec preparation failed: {error}"));
+                    Refusal::Preparation("name-converter exec")
+                })?
+            }
+            _ => None,
+        };
         if !words.shown().is_empty() {
             log.info(request_line(&parsed, &words, &visitor));
         }
@@ -180,6 +189,7 @@ impl Visit<'_> {
             log,
             slot,
             hooks,
+            converter,
             worker,
         })
     }

@@ -3,23 +3,34 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bstr::BString;
-use rsync_engine::OwnerIds;
+use rsync_engine::{LinkControl, OwnerIds};
 use rsync_proto::flist::OwnerNames;
 
 use super::{MESSAGE_LIMIT, ORDER_LIMIT, Report};
+use crate::converter::Question;
 use crate::metrics::Outcome;
 use crate::order::SessionOrder;
 use crate::packed::{Packed, read_frame, write_frame};
 
 /// The worker's end of a session's line.
-pub(crate) struct FrontLine(Mutex<UnixStream>);
+pub(crate) struct FrontLine {
+    stream: Mutex<UnixStream>,
+    /// Ends the session.
+    control: OnceLock<LinkControl>,
+}
 
 impl FrontLine {
     pub(super) fn new(stream: UnixStream) -> Self {
-        Self(Mutex::new(stream))
+        Self { stream: Mutex::new(stream), control: OnceLock::new() }
+    }
+
+    /// Ends the session by `control` when the front wants that.
+    pub(super) fn ends_by(&self, control: &LinkControl) {
+        // There is one session at a line.
+        let _ = self.control.set(control.clone());
     }
 
     /// What is to be done; it comes first.
@@ -42,14 +53,21 @@ impl FrontLine {
         let _ = write_frame(&mut *self.stream(), report, MESSAGE_LIMIT);
     }
 
-    fn ask<T: Packed>(&self, question: &Report) -> io::Result<Option<T>> {
+    /// Asks something; a front that does not answer wants the session to end.
+    fn ask<T: Packed>(&self, question: Question) -> Option<T> {
         let mut stream = self.stream();
-        write_frame(&mut *stream, question, MESSAGE_LIMIT)?;
-        read_frame(&mut *stream, MESSAGE_LIMIT)
+        let answer = write_frame(&mut *stream, &Report::Asked(question), MESSAGE_LIMIT)
+            .and_then(|()| read_frame::<Option<T>>(&mut *stream, MESSAGE_LIMIT));
+        answer.unwrap_or_else(|_| {
+            if let Some(control) = self.control.get() {
+                control.abort();
+            }
+            None
+        })
     }
 
     fn stream(&self) -> std::sync::MutexGuard<'_, UnixStream> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,9 +84,8 @@ impl FrontOwners {
     }
 }
 
-/// A front that is gone knows no names.
-fn name(line: &FrontLine, question: &Report) -> Option<Vec<u8>> {
-    line.ask::<BString>(question).ok().flatten().map(Vec::from)
+fn name(line: &FrontLine, question: Question) -> Option<Vec<u8>> {
+    line.ask::<BString>(question).map(Vec::from)
 }
 
 /// Asks the front for ids; those who use it keep what they learn.
@@ -76,20 +93,20 @@ pub(super) struct FrontIds(pub(super) Arc<FrontLine>);
 
 impl OwnerIds for FrontIds {
     fn user(&self, name: &[u8]) -> Option<u32> {
-        self.0.ask(&Report::UserId(name.into())).ok().flatten()
+        self.0.ask(Question::UserId(name.into()))
     }
 
     fn group(&self, name: &[u8]) -> Option<u32> {
-        self.0.ask(&Report::GroupId(name.into())).ok().flatten()
+        self.0.ask(Question::GroupId(name.into()))
     }
 }
 
 impl OwnerNames for FrontOwners {
     fn user(&mut self, uid: u32) -> Option<Vec<u8>> {
-        self.users.entry(uid).or_insert_with(|| name(&self.line, &Report::User(uid))).clone()
+        self.users.entry(uid).or_insert_with(|| name(&self.line, Question::User(uid))).clone()
     }
 
     fn group(&mut self, gid: u32) -> Option<Vec<u8>> {
-        self.groups.entry(gid).or_insert_with(|| name(&self.line, &Report::Group(gid))).clone()
+        self.groups.entry(gid).or_insert_with(|| name(&self.line, Question::Group(gid))).clone()
     }
 }

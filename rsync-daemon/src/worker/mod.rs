@@ -26,6 +26,7 @@ pub use sandbox::Protections;
 
 use bstr::BString;
 
+use crate::converter::Question;
 use crate::identity::Identity;
 use crate::metrics::Outcome;
 use crate::packed::{Packed, PackedError, packed_struct};
@@ -61,14 +62,8 @@ packed_struct!(Ready { works, text });
 enum Report {
     /// A line for the log, with its severity in the system log.
     Log(u8, BString),
-    /// The name of a user is wanted; the answer is an `Option<BString>`.
-    User(u32),
-    /// The name of a group.
-    Group(u32),
-    /// The id of a user is wanted; the answer is an `Option<u32>`.
-    UserId(BString),
-    /// The id of a group.
-    GroupId(BString),
+    /// A name is wanted, and the answer is an `Option<BString>`; or an id, and it is an `Option<u32>`.
+    Asked(Question),
     /// The session is over.
     Ended(Outcome),
 }
@@ -80,11 +75,11 @@ impl Packed for Report {
                 out.extend([0, *severity]);
                 text.pack(out);
             }
-            Self::User(id) => {
+            Self::Asked(Question::User(id)) => {
                 out.push(1);
                 id.pack(out);
             }
-            Self::Group(id) => {
+            Self::Asked(Question::Group(id)) => {
                 out.push(2);
                 id.pack(out);
             }
@@ -94,11 +89,11 @@ impl Packed for Report {
                 out.extend(outcome.sent.to_le_bytes());
                 out.extend(outcome.received.to_le_bytes());
             }
-            Self::UserId(name) => {
+            Self::Asked(Question::UserId(name)) => {
                 out.push(4);
                 name.pack(out);
             }
-            Self::GroupId(name) => {
+            Self::Asked(Question::GroupId(name)) => {
                 out.push(5);
                 name.pack(out);
             }
@@ -108,15 +103,15 @@ impl Packed for Report {
     fn unpack(input: &mut rsync_proto::wire::Cursor<'_>) -> Result<Self, PackedError> {
         Ok(match input.u8()? {
             0 => Self::Log(input.u8()?, BString::unpack(input)?),
-            1 => Self::User(input.u32()?),
-            2 => Self::Group(input.u32()?),
+            1 => Self::Asked(Question::User(input.u32()?)),
+            2 => Self::Asked(Question::Group(input.u32()?)),
             3 => Self::Ended(Outcome {
                 code: i32::unpack(input)?,
                 sent: u64::from_le_bytes(input.array()?),
                 received: u64::from_le_bytes(input.array()?),
             }),
-            4 => Self::UserId(BString::unpack(input)?),
-            5 => Self::GroupId(BString::unpack(input)?),
+            4 => Self::Asked(Question::UserId(BString::unpack(input)?)),
+            5 => Self::Asked(Question::GroupId(BString::unpack(input)?)),
             _ => return Err(PackedError::Malformed("report")),
         })
     }
@@ -132,10 +127,10 @@ mod tests {
         let ended = Report::Ended(Outcome { code: 23, sent: 1 << 40, received: 5 });
         for report in [
             Report::Log(4, "x".into()),
-            Report::User(1),
-            Report::Group(2),
-            Report::UserId("u".into()),
-            Report::GroupId("g".into()),
+            Report::Asked(Question::User(1)),
+            Report::Asked(Question::Group(2)),
+            Report::Asked(Question::UserId("u".into())),
+            Report::Asked(Question::GroupId("g".into())),
             ended,
         ] {
             let bytes = frame(&report, MESSAGE_LIMIT).expect("short");

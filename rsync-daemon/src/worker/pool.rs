@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::{Charter, MESSAGE_LIMIT, Ready, handover, relay};
+use crate::converter::Converter;
 use crate::hooks::Hooks;
 use crate::identity::Identity;
 use crate::limits::Slot;
@@ -75,6 +76,7 @@ pub(crate) struct DirectorySession {
     pub(crate) log: Log,
     pub(crate) slot: Option<Slot>,
     pub(crate) hooks: Hooks,
+    pub(crate) converter: Option<Converter>,
     /// A worker for this session alone.
     pub(crate) worker: Option<Hatchling>,
 }
@@ -128,7 +130,7 @@ impl Pool {
         client: Socket,
         running: Entry,
     ) -> io::Result<()> {
-        let DirectorySession { order, root, identity, log, slot, hooks, worker } = session;
+        let DirectorySession { order, root, identity, log, slot, hooks, converter, worker } = session;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let line = UnixStream::from_std(ours)?;
@@ -148,7 +150,7 @@ impl Pool {
         let metrics = Arc::clone(&self.metrics);
         metrics.session_began(visitor.module.as_ref());
         tokio::spawn(async move {
-            let ended = relay::attend(line, order, &log, worker).await;
+            let ended = relay::attend(line, order, &log, worker, converter).await;
             let outcome = *ended.as_ref().unwrap_or(&Outcome::LOST);
             metrics.session_ended(visitor.module.as_ref(), outcome);
             if let Err(error) = ended {

@@ -81,6 +81,7 @@ fn serve(fds: Vec<OwnedFd>, root: Dir, zone: Arc<dyn Zone + Send + Sync>) {
     let meters = Meters::default();
     let outcome = match started {
         Ok((link, order)) => {
+            line.ends_by(&link.control);
             let owners = Owners {
                 names: Box::new(FrontOwners::new(Arc::clone(&line))),
                 ids: Arc::new(FrontIds(Arc::clone(&line))),
