@@ -24,6 +24,9 @@ fn compare(How { user, protocol }: How, globals: &str, module: &str, clients: &[
 
 const PULL: &str = "-a @/m/ got/";
 const PUSH: &str = "-a tree/ @/m/up/";
+/// Names that are not there, above and below a directory.
+const MISSING: &[&str] =
+    &["-a @/m/nosuch/x got/", "-a @/m/sub/nosuch got/", "-aR @/m/sub/nosuch @/m/sub/./nosuch got/"];
 
 /// An older protocol for a row: each of them has its share of the rows.
 fn older(row: &str) -> u8 {
@@ -57,8 +60,7 @@ rows! {
     read_only_yes: "", "read only = yes", &[PULL, PUSH, "-an tree/ @/m/up/", "-a --remove-source-files @/m/file got/"];
     write_only_yes: "", "write only = yes", &[PULL, PUSH];
     use_chroot_no: "", "use chroot = no", &["-a tree/new @/m/no/such/name", "-a @/m/nosuch got/"];
-    paths_of_a_sender_in_a_chroot: "", "use chroot = yes", &["-a @/m/nosuch/x got/", "-a @/m/sub/nosuch got/", "-aR @/m/sub/nosuch @/m/sub/./nosuch got/"];
-    paths_of_a_sender: "", "use chroot = no", &["-a @/m/nosuch/x got/", "-a @/m/sub/nosuch got/", "-aR @/m/sub/nosuch @/m/sub/./nosuch got/"];
+    paths_of_a_sender: "", "use chroot = no", MISSING;
     path_missing: "", "path = DIR/nosuch", &[PULL];
     path_of_the_chroot_missing: "", "path = DIR/nosuch\nuse chroot = yes", &[PULL];
     numeric_ids_yes: "", "numeric ids = yes", &[PULL, PUSH];
@@ -124,6 +126,8 @@ rows! {
 #[test]
 fn use_chroot_yes() {
     // By root only: nobody cannot change its root, so that the C daemon serves nothing; ours does not need to.
-    let clients = &[PULL, PUSH, "-a tree/new @/m/no/such/name", "-a @/m/nosuch got/"];
-    compare(How { user: ROOT, protocol: 32 }, "", "use chroot = yes", clients);
+    let clients: &[&str] = &[PULL, PUSH, "-a tree/new @/m/no/such/name", "-a @/m/nosuch got/"];
+    for clients in [clients, MISSING] {
+        compare(How { user: ROOT, protocol: 32 }, "", "use chroot = yes", clients);
+    }
 }

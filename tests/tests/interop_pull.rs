@@ -24,7 +24,7 @@ fn both_ways(protocol: u8, pull: &Pull, compare: Compare) {
 
 #[track_caller]
 fn compare_ways(pull: &Pull, transports: &[Transport], compare: Compare) {
-    let reference = pull.clone().between(Side::C, Side::C).over(transports[0]).run();
+    let reference = pull.clone().between(Side::C, Side::C).over(transports[0]).run_undisturbed();
     for &transport in transports {
         for (client, server) in [(Side::Ours, Side::C), (Side::C, Side::Ours)] {
             pull.clone().between(client, server).over(transport).assert_like(&reference, compare);

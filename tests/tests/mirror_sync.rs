@@ -323,6 +323,15 @@ fn immutable_files_keep_their_content_and_are_a_failure_unless_they_are_expected
         }
         assert_eq!(fs::read(&kept[0]).unwrap(), before);
         assert_eq!(fs::read(mirror.tree().join("b")).unwrap(), b"another content");
+        fs::remove_file(work.join("up/dir/f")).unwrap();
+        let outcome = run(&mut mirror.sync(&daemon.url("m/"), ["--json"]));
+        let record: serde_json::Value =
+            serde_json::from_slice(&outcome.expect_code(23).stdout).expect("a record");
+        let failed: Vec<_> = record["failed"].as_array().expect("a list").iter().collect();
+        assert!(
+            failed.iter().any(|path| path["path"] == "dir/f" && path["class"] == "immutable"),
+            "{record}"
+        );
         let expected = ["--expect-immutable=/a", "--expect-immutable=dir/f", "--own-options", "--", "-a"];
         run(&mut mirror.sync(&daemon.url("m/"), expected)).expect_ok();
         let left = |name: &str| fs::read_dir(mirror.tree().join(name)).unwrap().count();

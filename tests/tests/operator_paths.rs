@@ -68,9 +68,9 @@ fn a_log_file_is_done_without() {
     if !is_root() {
         return;
     }
-    for option in ["--log-file=planted/log", "--log-file=planted/f"] {
-        let text = format!("{LOOP} (40)\nIgnoring \"log file\" setting.");
-        assert_eq!(refused(&[option], 0, &text), "new content", "{option}");
+    for name in ["planted/log", "planted/f"] {
+        let text = format!("failed to open log-file {name}: {LOOP} (40)\n");
+        assert_eq!(refused(&[&format!("--log-file={name}")], 0, &text), "new content", "{name}");
     }
 }
 

@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::class::{Class, PathClass};
 
-/// The name of a run: the time of its start and some chance, so that it sorts by time.
+/// The name of a run: the time of its start in milliseconds and some chance, so that it sorts by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
 impl RunId {
-    /// The name of a run that starts `now`, with `chance` to tell it from others of that second.
+    /// The name of a run that starts `now`, with `chance` to tell it from others of that moment.
     #[must_use]
     pub fn new(now: Timestamp, chance: u32) -> Self {
-        Self(format!("{}-{chance:08x}", now.strftime("%Y%m%dT%H%M%SZ")))
+        Self(format!("{}-{chance:08x}", now.strftime("%Y%m%dT%H%M%S%3fZ")))
     }
 
     /// The text.
@@ -276,9 +276,10 @@ mod tests {
 
     #[test]
     fn names_of_runs_sort_by_time_and_are_no_paths() {
-        let at = |second| RunId::new(Timestamp::from_second(second).expect("a time"), 7);
-        assert!(at(1_000_000_000) < at(1_000_000_001));
-        assert_eq!(at(0).as_str(), "19700101T000000Z-00000007");
+        let at = |milli, chance| RunId::new(Timestamp::from_millisecond(milli).expect("a time"), chance);
+        assert!(at(1_000_000_000_999, 7) < at(1_000_000_001_000, 7));
+        assert!(at(1_000_000_000_001, 7) < at(1_000_000_000_002, 6));
+        assert_eq!(at(1, 7).as_str(), "19700101T000000001Z-00000007");
         for wrong in ["", "../x", "a/b", "a b"] {
             wrong.parse::<RunId>().expect_err(wrong);
         }

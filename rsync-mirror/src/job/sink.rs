@@ -1,6 +1,8 @@
 //! What a transfer says, taken apart: lines for the log, failed paths for the record, numbers for the board.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bstr::{BStr, BString, ByteSlice};
 use rsync_client::{Action, Operation};
 use rsync_proto::text::{
-    Charset, Event, EventSink, Item, Message, Role, Severity, Stage, SystemFailure, Topic, escape_message,
-    itemize,
+    Charset, Event, EventSink, Failure, Item, Message, Role, Severity, Stage, SystemFailure, Topic,
+    escape_message, itemize,
 };
 use rustix::fs::{IFlags, ioctl_getflags};
 
@@ -65,7 +67,18 @@ impl Listener {
 
     fn fail(&self, failure: &SystemFailure<'_>) {
         let text = self.render(|out| failure.failure.render(out));
-        let Some(path) = quoted(&text) else { return };
+        let joined;
+        let path = match failure.failure {
+            // Deletions name what they delete as lists do.
+            Failure::Delete(_, name) => {
+                joined = self.root.join(OsStr::from_bytes(name)).into_os_string().into_vec();
+                joined.as_slice()
+            }
+            _ => match quoted(&text) {
+                Some(path) => path,
+                None => return,
+            },
+        };
         let class = match failure.errno {
             // Of a local upstream both sides are here.
             ENOENT if failure.role == Role::Sender => PathClass::Vanished,
