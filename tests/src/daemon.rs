@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::program::{Side, is_root};
@@ -202,12 +204,20 @@ pub fn free_port() -> u16 {
         // A name that one process of the machine can have, until it ends.
         let name = SocketAddr::from_abstract_name(format!("rsync-e2e port {port}")).unwrap();
         let Ok(reservation) = UnixListener::bind_addr(&name) else { continue };
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if is_unused(port) {
             std::mem::forget(reservation);
             return port;
         }
     }
     panic!("no port is free");
+}
+
+/// Whether nobody has the port. It is bound only: a listener would be passed on to a program that another
+/// thread starts at this moment, and take the connections that ask whether a daemon is there.
+fn is_unused(port: u16) -> bool {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    set_socket_reuseaddr(&socket, true).unwrap();
+    rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
 pub(crate) fn configuration(work: &Work, globals: &str, modules: &[Module]) -> String {
