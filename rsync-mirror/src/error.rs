@@ -110,6 +110,14 @@ pub enum MirrorError {
         /// How many paths are known to have failed.
         count: u64,
     },
+    /// The upstream is there, and nothing of it can be listed.
+    #[error("{upstream}: nothing of it can be read: {} (code {code})", ExitCode::new(*.code).text())]
+    Unreadable {
+        /// Where it came from.
+        upstream: String,
+        /// rsync's code.
+        code: u8,
+    },
     /// The upstream is there, and nothing comes.
     #[error("{upstream}: nothing moved for {}", span(*.after))]
     Stalled {
@@ -152,7 +160,7 @@ impl MirrorError {
             Self::Program { code, .. } => *code,
             Self::Stopped(StopReason::LowSpace) => ExitCode::FILE_IO.code(),
             Self::Stopped(_) => ExitCode::SIGNAL.code(),
-            Self::Partial { code, .. } => *code,
+            Self::Partial { code, .. } | Self::Unreadable { code, .. } => *code,
             Self::Stalled { .. } | Self::TimedOut { .. } => ExitCode::TIMEOUT.code(),
         }
     }

@@ -8,6 +8,7 @@
 
 pub mod api;
 mod clock;
+pub mod compat;
 pub mod config;
 mod durable;
 mod duration;
@@ -22,6 +23,7 @@ mod serving_check;
 pub mod site;
 pub mod store;
 pub mod upstream;
+mod web;
 
 pub use clock::{Chance, Clock, FixedChance, ManualClock, RandomChance, SystemClock};
 pub use error::MirrorError;

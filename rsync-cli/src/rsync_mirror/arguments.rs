@@ -1,6 +1,11 @@
 //! The command line of `rsync-mirror`.
 
+#[path = "arguments_tunasync.rs"]
+mod tunasync;
+
 use std::path::PathBuf;
+
+pub(crate) use tunasync::*;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rsync_mirror::health::ServiceCheck;
@@ -53,6 +58,12 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Tells a running site that upstreams have news: jobs run now, or once more after their current run.
     Trigger(Trigger),
+    /// Runs a manager or a worker with the configurations of tunasync; so does this program under that name.
+    #[command(subcommand)]
+    Tunasync(Tunasync),
+    /// Controls mirrors by a manager, in the words of tunasynctl; so does this program under that name.
+    #[command(subcommand)]
+    Tunasynctl(Tunasynctl),
     /// Tells which files and directories of a tree the user of a web server could not read.
     CheckServing(CheckServing),
 }

@@ -170,7 +170,9 @@ fn table(jobs: &Value) -> String {
     let mut lines = vec![head];
     for job in jobs.as_array().into_iter().flatten() {
         let text = |key: &str| job[key].as_str().unwrap_or_default().to_owned();
+        let elsewhere = job["elsewhere"].as_str();
         let state = match (job["condition"].as_str(), job["progress"]["percent"].as_u64()) {
+            _ if elsewhere.is_some() => format!("{} at {}", text("status"), elsewhere.unwrap_or_default()),
             (_, Some(percent)) => format!("{} {percent}%", text("status")),
             (Some("stale"), _) => format!("{}, stale", text("status")),
             _ => text("status"),
@@ -181,9 +183,21 @@ fn table(jobs: &Value) -> String {
         let size = size.unwrap_or_else(|| "-".to_owned());
         // What was wrong with the run before says nothing about the one that goes on.
         let message = if job["progress"].is_null() { text("message") } else { String::new() };
+        let message = if message.is_empty() { ill(&job["upstreams"]) } else { message };
         lines.push([text("name"), state, size, moment(&job["last_update"]), next, message]);
     }
     aligned(&lines)
+}
+
+/// Which upstreams are not well, in words.
+fn ill(upstreams: &Value) -> String {
+    let ill = upstreams.as_array().into_iter().flatten();
+    let ill = ill.filter(|one| matches!(one["state"].as_str(), Some("busy" | "down")));
+    let words = ill.map(|one| {
+        let part = |key: &str| one[key].as_str().unwrap_or_default();
+        format!("{} is {} ({})", part("url"), part("state"), part("reason"))
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// Columns as wide as their widest cell, in characters.

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use rsync_mirror::SystemClock;
 use rsync_mirror::api::{Door, ServeError, file_server, router, serve};
-use rsync_mirror::config::Config;
+use rsync_mirror::config::{Config, Site as SiteSettings};
 use rsync_mirror::site::{InProcess, Site, SiteError, SiteLock, Surroundings};
-use rsync_mirror::store::SqliteStore;
 use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,7 +26,7 @@ const SOCKET: u8 = 10;
 
 /// Why a site does not begin.
 #[derive(Debug, thiserror::Error)]
-enum RunError {
+pub(crate) enum RunError {
     #[error(transparent)]
     Site(#[from] SiteError),
     #[error(transparent)]
@@ -37,7 +36,7 @@ enum RunError {
 }
 
 impl RunError {
-    fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Site(SiteError::Config(_)) => CONFIG,
             Self::Site(SiteError::Locked(_)) => LOCKED,
@@ -87,15 +86,28 @@ pub(crate) fn run(arguments: &Run) -> u8 {
 fn begin(path: &Path) -> Result<(), RunError> {
     let config = Config::load(path).map_err(SiteError::Config)?;
     let _lock = SiteLock::take(&config)?;
-    let store = SqliteStore::open(&config.site.state_dir.join("site.db")).map_err(SiteError::Store)?;
     let settings = config.site.clone();
+    let store = settings.database().open().map_err(SiteError::Store)?;
+    if store.is_shared() {
+        say(&format!("this is the worker {:?} of a shared database", settings.worker()));
+    }
     let surroundings = Surroundings {
-        store: Arc::new(store),
+        store,
         runner: Arc::new(InProcess),
         clock: Arc::new(SystemClock::default()),
         events: Arc::new(|event| say(&event.to_string())),
     };
     let site = Site::new(config, Some(path.to_owned()), surroundings)?;
+    serve_site(&site, &settings, |_| Ok(()))
+}
+
+/// Opens the doors of a site, and runs it until a signal ends it. `before` may open more, while nothing runs
+/// yet.
+pub(crate) fn serve_site(
+    site: &Site,
+    settings: &SiteSettings,
+    before: impl FnOnce(&Runtime) -> Result<(), RunError>,
+) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let inside = runtime.enter();
     let socket = settings.socket();
@@ -107,13 +119,14 @@ fn begin(path: &Path) -> Result<(), RunError> {
         let limit = Some(settings.serve.connections_per_client);
         doors.push((Door::public(address, limit)?, file_server(site.clone())));
     }
+    before(&runtime)?;
     for (door, router) in doors {
         if let Some(address) = door.local_address() {
             say(&format!("listening on http://{address}/"));
         }
         runtime.spawn(serve(door, router));
     }
-    obey_signals(&runtime, &site)?;
+    obey_signals(&runtime, site)?;
     drop(inside);
     // Nobody may have asked to be told.
     let _ = sd_notify::notify(&[NotifyState::Ready]);

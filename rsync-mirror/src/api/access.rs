@@ -49,12 +49,12 @@ impl Visitor {
 }
 
 /// Compares in a time that does not tell how much is right.
-pub(super) fn is_token(token: &Secret, given: &str) -> bool {
+pub(crate) fn is_token(token: &Secret, given: &str) -> bool {
     verify(token, b"token", &proof(&Secret::new(given), b"token"))
 }
 
 /// What only somebody who knows the secret can say about `purpose`.
-pub(super) fn proof(secret: &Secret, purpose: &[u8]) -> String {
+pub(crate) fn proof(secret: &Secret, purpose: &[u8]) -> String {
     hex(&mac(secret, purpose).finalize().into_bytes())
 }
 

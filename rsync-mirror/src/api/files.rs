@@ -179,7 +179,7 @@ fn missing() -> Response {
 }
 
 /// A name as a part of a URL.
-pub(super) fn encode(name: &[u8]) -> String {
+pub(crate) fn encode(name: &[u8]) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+@,".contains(&byte);
     name.iter()
         .map(|&byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })

@@ -25,7 +25,7 @@ const MOST_RUNS: u32 = 1000;
 
 /// An answer that is an error: `{"error": TEXT}`.
 #[derive(Debug)]
-pub(super) struct Refused(pub(super) StatusCode, pub(super) String);
+pub(crate) struct Refused(pub(crate) StatusCode, pub(crate) String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {

@@ -1,5 +1,7 @@
 //! Numbers about the jobs for Prometheus (spec 11 §2.5).
 
+use std::path::Path;
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -34,6 +36,12 @@ struct OfKind {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfUpstream {
+    job: String,
+    upstream: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfEnd {
     job: String,
     code: u8,
@@ -41,7 +49,9 @@ struct OfEnd {
 }
 
 pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], render(&api.site))
+    // File systems are asked, which may be slow.
+    let rendered = tokio::task::spawn_blocking(move || render(&api.site)).await;
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], rendered.unwrap_or_default())
 }
 
 /// Counts from what the site knows, so that no number is kept twice.
@@ -57,6 +67,15 @@ fn render(site: &Site) -> String {
     let duration = gauge(&mut registry, "job_duration_seconds", "Length of the last run");
     let size = gauge(&mut registry, "job_size_bytes", "Bytes of the mirror");
     let generation = gauge(&mut registry, "publish_generation", "The tree that readers see");
+    let free = gauge(&mut registry, "free_bytes", "Bytes that are free where the mirror is");
+    let upstream_gauge = |registry: &mut Registry, name: &str, help: &str| {
+        let family = Family::<OfUpstream, Gauge>::default();
+        registry.register(name, help, family.clone());
+        family
+    };
+    let up = upstream_gauge(&mut registry, "upstream_up", "1 for an upstream that its checks find well");
+    let help = "Age of what the upstream serves, where a check looks for a date";
+    let lag = upstream_gauge(&mut registry, "upstream_lag_seconds", help);
     let statuses = Family::<InStatus, Gauge>::default();
     registry.register("job_status", "1 for the status the job is in", statuses.clone());
     let queue: Gauge = Gauge::default();
@@ -85,9 +104,22 @@ fn render(site: &Site) -> String {
         if job.progress.is_none() {
             set(&duration, length.and_then(|length| u64::try_from(length.as_secs()).ok()));
         }
+        for upstream in job.upstreams.iter().filter(|one| !matches!(one.state, "unchecked" | "unknown")) {
+            let label = OfUpstream { job: job.name.clone(), upstream: upstream.url.clone() };
+            up.get_or_create(&label).set(i64::from(upstream.state == "up"));
+            if let Some(date) = upstream.date {
+                lag.get_or_create(&label).set(view.now.duration_since(date).as_secs().max(0));
+            }
+        }
         for status in STATUSES {
             let label = InStatus { job: job.name.clone(), status: word(&status) };
             statuses.get_or_create(&label).set(i64::from(status == job.status));
+        }
+    }
+    for job in &site.config().jobs {
+        if let Some(bytes) = free_bytes(&job.job.destination) {
+            let label = OfJob { job: job.job.name.clone() };
+            free.get_or_create(&label).set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
     }
     for (job, counts) in site.counts() {
@@ -108,6 +140,12 @@ fn render(site: &Site) -> String {
     // Writing to a string does not fail.
     let _ = encode(&mut text, &registry);
     text
+}
+
+/// What is free where `path` is, or will be.
+fn free_bytes(path: &Path) -> Option<u64> {
+    let facts = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok())?;
+    Some(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
 const STATUSES: [Status; 7] = [

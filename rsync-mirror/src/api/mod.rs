@@ -26,10 +26,15 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 
+pub(crate) use access::{is_token, proof as signature};
 pub use client::{ClientError, SiteAddress, SiteClient};
+pub(crate) use files::encode;
 pub use files::file_server;
+pub(crate) use json::Refused;
 pub use server::{Admission, Door, ServeError, serve};
+pub(crate) use tunasync::obey;
 pub use words::size as size_in_words;
+pub(crate) use words::tuna_size;
 
 use crate::site::Site;
 use live::Live;

@@ -92,7 +92,7 @@ fn schemas() -> Value {
         "Error": { "type": "object", "required": ["error"], "properties": { "error": text } },
         "Done": { "type": "object", "required": ["message"], "properties": { "message": text } },
         "Site": { "type": "object", "properties": {
-            "name": text, "now": time, "running": count, "queued": count,
+            "name": text, "worker": text, "now": time, "running": count, "queued": count,
             "stopping": { "type": "boolean" }, "jobs": { "$ref": "#/components/schemas/Jobs" },
         } },
         "Jobs": { "type": "array", "items": { "$ref": "#/components/schemas/Job" } },
@@ -100,7 +100,13 @@ fn schemas() -> Value {
             "name": text,
             "status": { "enum": status },
             "condition": { "enum": ["well", "failing", "stale"] },
+            "elsewhere": { "type": ["string", "null"] },
             "upstream": text,
+            "upstreams": { "type": "array", "items": { "type": "object", "properties": {
+                "url": text, "weight": count, "priority": count,
+                "state": { "enum": ["up", "busy", "down", "unknown", "unchecked"] },
+                "reason": { "type": ["string", "null"] }, "date": time,
+            } } },
             "schedule": text,
             "last_started": time, "last_ended": time, "last_update": time,
             "next": time, "queued_since": time,
@@ -115,6 +121,7 @@ fn schemas() -> Value {
             "description": { "type": ["string", "null"] },
             "help": { "type": ["string", "null"] },
             "url": { "type": ["string", "null"] },
+            "is_secondary": { "type": "boolean" },
         } },
         "Runs": { "type": "array", "items": { "type": "object", "properties": {
             "id": text, "job": text, "attempt": count, "exit": count, "class": text,

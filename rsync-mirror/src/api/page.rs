@@ -18,7 +18,7 @@ use super::server::Admission;
 use super::svg::{Bar, bars};
 use super::{Api, words};
 use crate::job::{Class, Phase, RunId, RunResult, Status};
-use crate::site::{CommandError, Condition, JobView, ProgressView, Site, SiteView};
+use crate::site::{CommandError, Condition, JobView, ProgressView, Site, SiteView, UpstreamView};
 
 /// Runs that are plotted and listed.
 const RUNS: u32 = 60;
@@ -61,6 +61,8 @@ struct JobPage<'a> {
     started: Option<Moment>,
     next: Option<Moment>,
     progress: Option<Progress>,
+    shows_upstreams: bool,
+    upstreams: Vec<Source<'a>>,
     plots: Vec<Plot>,
     runs: Vec<Run>,
 }
@@ -107,6 +109,17 @@ struct Progress {
     file: String,
 }
 
+/// An upstream of a job.
+struct Source<'a> {
+    url: &'a str,
+    class: &'static str,
+    state: &'static str,
+    reason: Option<&'a str>,
+    priority: u32,
+    weight: u32,
+    date: Option<Moment>,
+}
+
 struct Plot {
     name: &'static str,
     top: String,
@@ -150,6 +163,26 @@ impl Moment {
             stamp: time.to_string(),
             distance: words::distance(time, now),
             full: words::moment(time, zone),
+        }
+    }
+}
+
+impl<'a> Source<'a> {
+    fn of(view: &'a UpstreamView, now: Timestamp, zone: &TimeZone) -> Self {
+        let class = match view.state {
+            "up" => "good",
+            "busy" => "warn",
+            "down" => "bad",
+            _ => "idle",
+        };
+        Self {
+            url: &view.url,
+            class,
+            state: view.state,
+            reason: view.reason.as_deref(),
+            priority: view.priority,
+            weight: view.weight,
+            date: view.date.map(|date| Moment::new(date, now, zone)),
         }
     }
 }
@@ -291,6 +324,9 @@ pub(super) async fn job(State(api): State<Api>, viewer: Viewer, Path(name): Path
         started: at(job.last_started),
         next: at(job.next.map(|next| next.max(now))),
         progress: job.progress.as_ref().map(Progress::of),
+        // One that nobody checks says nothing that the line above does not.
+        shows_upstreams: job.upstreams.len() > 1 || job.upstreams.iter().any(|one| one.state != "unchecked"),
+        upstreams: job.upstreams.iter().map(|one| Source::of(one, now, &zone)).collect(),
         plots: plots(&runs, &zone),
         runs: runs.iter().map(|result| run(result, now, &zone)).collect(),
         job: &job,

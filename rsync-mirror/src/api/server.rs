@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rsync_daemon::{Certificate, TlsError, TlsFiles};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
@@ -48,6 +49,9 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(TlsError),
     /// The socket cannot be made.
     #[error("cannot make the socket {path}: {source}")]
     Socket {
@@ -63,8 +67,22 @@ pub enum ServeError {
 pub enum Door {
     /// From the network, so many connections at a time from one address.
     Public(TcpListener, Option<usize>),
+    /// From the network, behind TLS.
+    Secure(TcpListener, Arc<Protection>),
     /// From commands on this machine.
     Trusted(UnixListener),
+}
+
+/// The certificate of a listener, which is read again when its files change.
+pub struct Protection {
+    files: TlsFiles,
+    certificate: Certificate,
+}
+
+impl std::fmt::Debug for Protection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Protection").field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 impl Door {
@@ -80,6 +98,23 @@ impl Door {
         match bound {
             Ok(listener) => Ok(Self::Public(listener, per_client)),
             Err(source) => Err(ServeError::Bind { address, source }),
+        }
+    }
+
+    /// Listens on a network address, and speaks TLS there. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ServeError::Bind`], and [`ServeError::Tls`] if the certificate cannot be used.
+    pub fn secure(address: SocketAddr, files: TlsFiles) -> Result<Self, ServeError> {
+        let certificate = Certificate::default();
+        if let (None, Some(error)) = certificate.current(&files) {
+            return Err(ServeError::Tls(error));
+        }
+        match Self::public(address, None)? {
+            Self::Public(listener, _) => {
+                Ok(Self::Secure(listener, Arc::new(Protection { files, certificate })))
+            }
+            other => Ok(other),
         }
     }
 
@@ -108,7 +143,7 @@ impl Door {
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Public(listener, _) => listener.local_addr().ok(),
+            Self::Public(listener, _) | Self::Secure(listener, _) => listener.local_addr().ok(),
             Self::Trusted(_) => None,
         }
     }
@@ -132,6 +167,22 @@ pub async fn serve(door: Door, router: Router) {
                     match seat {
                         Some(_seat) => answer(stream, router, Admission::Public).await,
                         None => answer(stream, crowded(), Admission::Public).await,
+                    }
+                    drop(place);
+                });
+            }
+            Door::Secure(listener, protection) => {
+                let Ok((stream, _)) = listener.accept().await else {
+                    tokio::time::sleep(ACCEPT_REST).await;
+                    continue;
+                };
+                // One that cannot be used any more leaves the last one in force.
+                let (Some(acceptor), _) = protection.certificate.current(&protection.files) else { continue };
+                let router = router.clone();
+                tokio::spawn(async move {
+                    if let Ok(Ok(stream)) = tokio::time::timeout(REQUEST_LIMIT, acceptor.accept(stream)).await
+                    {
+                        answer(stream, router, Admission::Public).await;
                     }
                     drop(place);
                 });

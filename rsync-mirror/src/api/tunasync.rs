@@ -4,26 +4,25 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Api;
 use super::json::{Operator, Refused};
-use super::{Api, words};
+use crate::compat::tunasync::{Command, MirrorStatus, WebStatus};
 use crate::job::Status;
-use crate::site::JobView;
+use crate::site::Site;
 
 /// The only worker.
 const WORKER: &str = "rsync-mirror";
-/// The time that Go means by none, in seconds since 1970.
-const NEVER: i64 = -62_135_596_800;
 
 pub(super) async fn ping() -> Json<Value> {
     Json(json!({ "message": "pong" }))
 }
 
-pub(super) async fn jobs(State(api): State<Api>) -> Json<Vec<Value>> {
-    Json(api.site.view().jobs.iter().map(web_status).collect())
+pub(super) async fn jobs(State(api): State<Api>) -> Json<Vec<WebStatus>> {
+    let jobs = api.site.view().jobs;
+    Json(jobs.iter().map(|job| WebStatus::from(&MirrorStatus::of(job, WORKER))).collect())
 }
 
 /// Jobs that are disabled stay configured here, so nothing is dropped.
@@ -41,9 +40,9 @@ pub(super) async fn workers(State(api): State<Api>) -> Json<Value> {
 pub(super) async fn worker_jobs(
     State(api): State<Api>,
     Path(worker): Path<String>,
-) -> Result<Json<Vec<Value>>, Refused> {
+) -> Result<Json<Vec<MirrorStatus>>, Refused> {
     is_worker(&worker)?;
-    Ok(Json(api.site.view().jobs.iter().map(mirror_status).collect()))
+    Ok(Json(api.site.view().jobs.iter().map(|job| MirrorStatus::of(job, WORKER)).collect()))
 }
 
 #[derive(Deserialize)]
@@ -57,25 +56,15 @@ pub(super) async fn set_size(
     State(api): State<Api>,
     Path((worker, job)): Path<(String, String)>,
     body: Bytes,
-) -> Result<Json<Value>, Refused> {
+) -> Result<Json<MirrorStatus>, Refused> {
     is_worker(&worker)?;
     let size: Size = read(&body)?;
     if size.name != job {
         return Err(Refused(StatusCode::BAD_REQUEST, "the names of the path and the body differ".to_owned()));
     }
     api.site.set_size(&job, &size.size)?;
-    api.site.job(&job).map(|job| Json(mirror_status(&job))).ok_or_else(|| api.site.unknown(&job).into())
-}
-
-#[derive(Deserialize)]
-struct Command {
-    cmd: String,
-    #[serde(default)]
-    mirror_id: String,
-    #[serde(default)]
-    worker_id: String,
-    #[serde(default)]
-    options: std::collections::BTreeMap<String, bool>,
+    let view = api.site.job(&job).ok_or_else(|| api.site.unknown(&job))?;
+    Ok(Json(MirrorStatus::of(&view, WORKER)))
 }
 
 pub(super) async fn command(
@@ -91,7 +80,13 @@ pub(super) async fn command(
         let text = format!("worker {} is not registered yet", command.worker_id);
         return Err(Refused(StatusCode::BAD_REQUEST, text));
     }
-    let (site, name) = (&api.site, command.mirror_id.as_str());
+    obey(&api.site, &command)?;
+    Ok(Json(json!({ "message": format!("successfully send command to worker {WORKER}") })))
+}
+
+/// Does what a command says (spec 11 §3.1).
+pub(crate) fn obey(site: &Site, command: &Command) -> Result<(), Refused> {
+    let name = command.mirror_id.as_str();
     match command.cmd.as_str() {
         "start" => {
             // There a start takes a disabled job back into service.
@@ -111,7 +106,7 @@ pub(super) async fn command(
             return Err(Refused(StatusCode::BAD_REQUEST, text));
         }
     }
-    Ok(Json(json!({ "message": format!("successfully send command to worker {WORKER}") })))
+    Ok(())
 }
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
@@ -123,50 +118,4 @@ fn is_worker(worker: &str) -> Result<(), Refused> {
         WORKER => Ok(()),
         other => Err(Refused(StatusCode::BAD_REQUEST, format!("invalid workerID {other}"))),
     }
-}
-
-fn size(job: &JobView) -> String {
-    job.size_text.clone().unwrap_or_else(|| words::tuna_size(job.size))
-}
-
-fn web_status(job: &JobView) -> Value {
-    let text = |time: Option<Timestamp>| match time {
-        Some(time) => time.strftime("%Y-%m-%d %H:%M:%S +0000").to_string(),
-        None => "0001-01-01 00:00:00 +0000".to_owned(),
-    };
-    let stamp = |time: Option<Timestamp>| time.map_or(NEVER, Timestamp::as_second);
-    json!({
-        "name": job.name,
-        "is_master": true,
-        "status": job.status,
-        "last_update": text(job.last_update),
-        "last_update_ts": stamp(job.last_update),
-        "last_started": text(job.last_started),
-        "last_started_ts": stamp(job.last_started),
-        "last_ended": text(job.last_ended),
-        "last_ended_ts": stamp(job.last_ended),
-        "next_schedule": text(job.next),
-        "next_schedule_ts": stamp(job.next),
-        "upstream": job.upstream,
-        "size": size(job),
-    })
-}
-
-fn mirror_status(job: &JobView) -> Value {
-    let time = |time: Option<Timestamp>| {
-        time.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |time| time.to_string())
-    };
-    json!({
-        "name": job.name,
-        "worker": WORKER,
-        "is_master": true,
-        "status": job.status,
-        "last_update": time(job.last_update),
-        "last_started": time(job.last_started),
-        "last_ended": time(job.last_ended),
-        "next_schedule": time(job.next),
-        "upstream": job.upstream,
-        "size": size(job),
-        "error_msg": job.message,
-    })
 }

@@ -25,7 +25,7 @@ pub fn size(bytes: u64) -> String {
 
 /// Bytes as tunasync writes them, such as `1.46T`; `unknown` for none.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn tuna_size(bytes: Option<u64>) -> String {
+pub(crate) fn tuna_size(bytes: Option<u64>) -> String {
     let Some(bytes) = bytes else { return "unknown".to_owned() };
     let mut value = bytes as f64;
     for unit in ["", "K", "M", "G", "T"] {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
@@ -13,6 +14,7 @@ use super::{About, Config};
 use crate::Secret;
 use crate::job::{Job, check_job};
 use crate::schedule::{CronTimes, Limits, Rules, Timetable, When};
+use crate::web::check_address;
 
 /// Keys of a file as a whole.
 const TOP: &[&str] = &["include", "site", "limits", "defaults", "profile", "job"];
@@ -20,6 +22,8 @@ const TOP: &[&str] = &["include", "site", "limits", "defaults", "profile", "job"
 const OWN: &[&str] = &["inherit", "upstream"];
 /// Tables that choose one thing of several, so a nearer one replaces a farther one.
 const CHOICES: &[&str] = &["schedule", "method", "publish"];
+/// A lease is renewed three times in its life, by a machine that may be slow.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 
 pub(super) fn load(path: &Path) -> Result<Config, Vec<Finding>> {
     let (texts, unread) = read_files(path);
@@ -170,6 +174,15 @@ fn finish_site(site: &mut Site, span: &Range<usize>, findings: &mut Findings<'_>
     if site.url.as_ref().is_some_and(|url| url.ends_with('/')) {
         findings.find(span, "the site's \"url\" must not end in \"/\"");
     }
+    if let Some(error) = site.notify.url.as_ref().and_then(|url| check_address(url).err()) {
+        findings.find(span, error.to_string());
+    }
+    if site.lease < SHORTEST_LEASE {
+        findings.find(span, "the site's \"lease\" is too short; it is at least one second");
+    }
+    if site.worker.as_ref().is_some_and(|name| name.is_empty() || name.contains(['#', '/'])) {
+        findings.find(span, "the site's \"worker\" is no name: it has no \"/\" and no \"#\"");
+    }
     if site.mirrorz.as_ref().is_some_and(|mirrorz| mirrorz.abbr.is_empty() || site.url.is_none()) {
         findings.find(span, "[site.mirrorz] needs \"abbr\", and [site] an \"url\"");
     }
@@ -239,9 +252,12 @@ fn read_job(
             help: extras.help,
             cname: extras.cname,
             url: extras.url,
+            is_secondary: false,
         },
         windows: extras.bandwidth_windows,
         push_secret: extras.push_secret,
+        health: extras.health,
+        log_dir: extras.log_dir,
         stale_after: extras.stale_after,
         job,
     })
@@ -324,6 +340,13 @@ fn complete(
         let none = std::iter::empty().collect();
         table.insert(named("upstreams", span.clone()), Spanned::new(span.clone(), DeValue::Array(none)));
     }
+    if let Some(DeValue::Table(health)) = table.get_mut("health").map(Spanned::get_mut) {
+        // A backend of one's own may be asked every few seconds, somebody else's server not.
+        for (key, value) in [("l7", "module"), ("interval", "5m"), ("timeout", "20s")] {
+            let value = || Spanned::new(span.clone(), DeValue::String(value.into()));
+            health.entry(named(key, span.clone())).or_insert_with(value);
+        }
+    }
     if !table.contains_key("destination") {
         let Some(directory) = &site.mirror_dir else {
             let hint = "a \"destination\", unless [site] has a \"mirror_dir\"";
@@ -361,7 +384,7 @@ fn when(text: &ScheduleText, site: &Site) -> Result<When, crate::schedule::CronE
 }
 
 /// The host of a URL of rsync; none for a path of this machine.
-fn host(url: &str) -> Option<String> {
+pub(crate) fn host(url: &str) -> Option<String> {
     let (rest, is_url) = match url.split_once("://") {
         Some((_, rest)) => (rest.split('/').next().unwrap_or(rest), true),
         None => (url, false),

@@ -4,13 +4,15 @@
 //! `[defaults]`; tables within are merged key by key, but for those that choose one of several things.
 //! Everything that is wrong is told at once, each with its file, line and column.
 
-mod load;
+mod database;
+pub(crate) mod load;
 mod settings;
-mod source;
+pub(crate) mod source;
 mod windows;
 
 use std::path::Path;
 
+pub use database::Database;
 pub use settings::{About, Mirrorz, Notify, Serve, Site, SiteJob};
 pub use source::Finding;
 pub use windows::{Allowance, Day, Window};

@@ -7,8 +7,10 @@ use std::time::Duration;
 use jiff::fmt::serde::unsigned_duration::friendly::compact as friendly;
 use serde::Deserialize;
 
+use super::Database;
 use super::windows::Window;
 use crate::Secret;
+use crate::health::Checks;
 use crate::job::{Job, Program};
 use crate::schedule::{Rules, Timetable};
 
@@ -22,6 +24,13 @@ pub struct Site {
     pub url: Option<String>,
     /// Where the process keeps its database and what jobs must remember.
     pub state_dir: PathBuf,
+    /// Where states of jobs and their runs are remembered: `site.db` in [`Site::state_dir`] unless given.
+    pub database: Option<Database>,
+    /// What this process is called among those that share the database; the machine's name unless given.
+    pub worker: Option<String>,
+    /// How long a claim of a job stands without being renewed: a process that died is noticed after so long.
+    #[serde(with = "friendly::required")]
+    pub lease: Duration,
     /// Where runs are logged; `log` in [`Site::state_dir`] unless given.
     pub log_dir: Option<PathBuf>,
     /// Where jobs go that name no destination: a directory of their name below this.
@@ -55,6 +64,9 @@ impl Default for Site {
             name: "Mirrors".to_owned(),
             url: None,
             state_dir: PathBuf::from("/var/lib/rsync-mirror"),
+            database: None,
+            worker: None,
+            lease: Duration::from_secs(60),
             log_dir: None,
             mirror_dir: None,
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 14242))],
@@ -78,6 +90,18 @@ impl Site {
         self.log_dir.clone().unwrap_or_else(|| self.state_dir.join("log"))
     }
 
+    /// Where states of jobs are remembered.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        self.database.clone().unwrap_or_else(|| Database::Sqlite(self.state_dir.join("site.db")))
+    }
+
+    /// What this process is called among those that share the database.
+    #[must_use]
+    pub fn worker(&self) -> String {
+        self.worker.clone().unwrap_or_else(crate::job::machine)
+    }
+
     /// The socket of the commands.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
@@ -92,6 +116,10 @@ pub struct Notify {
     /// A program that gets the message on its input and `RSYNC_MIRROR_JOB`, `_STATE`, `_BEFORE` and
     /// `_MESSAGE` in its environment.
     pub command: Option<Program>,
+    /// An address that the message is posted to as JSON, over HTTP or HTTPS.
+    pub url: Option<String>,
+    /// Signs what is posted: `X-Hub-Signature-256` holds `sha256=` and the HMAC of the body.
+    pub secret: Option<Secret>,
 }
 
 /// Servers of the mirrored files, each of what was published last.
@@ -153,6 +181,10 @@ pub struct SiteJob {
     pub push_secret: Option<Secret>,
     /// It is shown as stale when its last good run is longer ago.
     pub stale_after: Option<Duration>,
+    /// How its upstreams are checked between runs; none are without it.
+    pub health: Option<Checks>,
+    /// Where its runs are logged; the site's directory unless given.
+    pub log_dir: Option<PathBuf>,
 }
 
 /// What a site says about a job.
@@ -166,6 +198,8 @@ pub struct About {
     pub cname: Option<String>,
     /// Where its files are served, below the site's address or absolute.
     pub url: Option<String>,
+    /// It is not meant to be mirrored from: `slave`, in tunasync's words.
+    pub is_secondary: bool,
 }
 
 /// The keys of `[[job]]` that are not those of [`Job`].
@@ -183,6 +217,8 @@ pub(super) struct Extras {
     #[serde(with = "friendly::optional")]
     pub(super) stale_after: Option<Duration>,
     pub(super) push_secret: Option<Secret>,
+    pub(super) health: Option<Checks>,
+    pub(super) log_dir: Option<PathBuf>,
     pub(super) description: Option<String>,
     pub(super) help: Option<String>,
     pub(super) cname: Option<String>,
@@ -201,6 +237,8 @@ impl Extras {
         "extra_options",
         "stale_after",
         "push_secret",
+        "health",
+        "log_dir",
         "description",
         "help",
         "cname",

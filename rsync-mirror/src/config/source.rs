@@ -8,17 +8,18 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 /// A table whose spans count in all sources.
-pub(super) type Table<'a> = DeTable<'a>;
+pub(crate) type Table<'a> = DeTable<'a>;
 /// A value of one.
-pub(super) type Value<'a> = Spanned<DeValue<'a>>;
+pub(crate) type Value<'a> = Spanned<DeValue<'a>>;
 
 /// Something wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// The file.
     pub path: PathBuf,
@@ -41,59 +42,59 @@ impl fmt::Display for Finding {
 
 impl Finding {
     /// Something wrong with a file as a whole.
-    pub(super) fn of_file(path: &Path, text: String) -> Self {
+    pub(crate) fn of_file(path: &Path, text: String) -> Self {
         Self { path: path.to_owned(), line: 0, column: 0, text }
     }
 }
 
 /// The text of a file.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     path: PathBuf,
     text: String,
     base: usize,
 }
 
 impl Source {
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 }
 
 /// The texts of files, one after the other.
 #[derive(Debug, Default)]
-pub(super) struct Texts(Vec<Source>);
+pub(crate) struct Texts(Vec<Source>);
 
 impl Texts {
-    pub(super) fn add(&mut self, path: &Path, text: String) {
+    pub(crate) fn add(&mut self, path: &Path, text: String) {
         let base = self.0.last().map_or(0, |last| last.base + last.text.len() + 1);
         self.0.push(Source { path: path.to_owned(), text, base });
     }
 
-    pub(super) fn files(&self) -> &[Source] {
+    pub(crate) fn files(&self) -> &[Source] {
         &self.0
     }
 }
 
 /// Everything that was found in some files.
 #[derive(Debug)]
-pub(super) struct Findings<'a> {
+pub(crate) struct Findings<'a> {
     files: &'a [Source],
     found: BTreeSet<Finding>,
 }
 
 impl<'a> Findings<'a> {
-    pub(super) fn new(texts: &'a Texts) -> Self {
+    pub(crate) fn new(texts: &'a Texts) -> Self {
         Self { files: texts.files(), found: BTreeSet::new() }
     }
 
     /// Notes what has been found already.
-    pub(super) fn add(&mut self, finding: Finding) {
+    pub(crate) fn add(&mut self, finding: Finding) {
         self.found.insert(finding);
     }
 
     /// Parses a file; what cannot be parsed is found, and the rest is used to find more.
-    pub(super) fn parse_text(&mut self, file: &'a Source) -> Table<'a> {
+    pub(crate) fn parse_text(&mut self, file: &'a Source) -> Table<'a> {
         let (table, errors) = DeTable::parse_recoverable(&file.text);
         for error in &errors {
             let span = shifted(error.span().unwrap_or(0..0), file.base);
@@ -103,7 +104,7 @@ impl<'a> Findings<'a> {
     }
 
     /// Notes something wrong at a place.
-    pub(super) fn find(&mut self, span: &Range<usize>, text: impl Into<String>) {
+    pub(crate) fn find(&mut self, span: &Range<usize>, text: impl Into<String>) {
         let finding = self.place(span, text.into());
         self.found.insert(finding);
     }
@@ -124,23 +125,23 @@ impl<'a> Findings<'a> {
     }
 
     /// How much was found so far.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.found.len()
     }
 
     /// Whether nothing is wrong so far.
-    pub(super) fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.found.is_empty()
     }
 
     /// Everything that is wrong, by place.
-    pub(super) fn into_vec(self) -> Vec<Finding> {
+    pub(crate) fn into_vec(self) -> Vec<Finding> {
         self.found.into_iter().collect()
     }
 
     /// Reads a table as a `T`, which knows its keys. Each wrong key or value is found, since it is taken
     /// out and the rest is read again; the answer is what is left. `also` are keys that belong beside those of `T`, for hints.
-    pub(super) fn interpret<T: DeserializeOwned>(
+    pub(crate) fn interpret<T: DeserializeOwned>(
         &mut self,
         mut table: Table<'_>,
         span: &Range<usize>,
@@ -225,7 +226,7 @@ fn reworded(message: &str, also: &[&str]) -> String {
 }
 
 /// Says that a name is none of those known.
-pub(super) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     let distance = |known: &str| strsim::damerau_levenshtein(name, known);
     let nearest = known.iter().map(|&known| (distance(known), known)).min();
     match nearest {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::health::ServiceCheck;
 use crate::job::DEFAULT_OPTIONS;
 use crate::schedule::When;
 
@@ -178,10 +179,12 @@ fn the_keys_of_a_job_are_those_of_its_type() {
     let everything = "schedule = 'on-demand'\njitter = '1s'\ngroups = ['g']\npriority = 1\nyields = true\n\
         bandwidth_windows = [{ from = '08:00', to = '18:00', rate = 5, days = ['mon'] }]\n\
         extra_options = ['-v']\nstale_after = '48h'\npush_secret = 's'\ndescription = 'd'\nhelp = 'h'\n\
-        cname = 'c'\nurl = '/a'\n";
+        cname = 'c'\nurl = '/a'\nhealth = {}\nlog_dir = '/l'\n";
     let config = good(&format!("[[job]]\nname = 'a'\nupstream = 'a::a/'\ndestination = '/d'\n{everything}"));
     let job = &config.jobs[0];
     assert_eq!((job.about.url.as_deref(), job.windows.len()), (Some("/a"), 1));
+    let health = job.health.as_ref().expect("checks");
+    assert_eq!((health.interval.as_secs(), health.l7.clone()), (300, Some(ServiceCheck::Module(None))));
     assert_eq!(everything.matches(" = ").count() - 5 + 1, settings::Extras::KEYS.len());
 }
 

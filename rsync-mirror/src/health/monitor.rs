@@ -126,6 +126,11 @@ impl Monitor {
         self.alive = Some(true);
     }
 
+    /// Whether there was an answer.
+    pub(crate) fn is_known(&self) -> bool {
+        self.alive.is_some()
+    }
+
     /// When to check next.
     #[must_use]
     pub fn due(&self) -> Instant {

@@ -55,13 +55,21 @@ impl Target {
 
     /// Makes every check until one fails.
     pub async fn examine(&self, checks: &Checks) -> Answer {
+        self.examine_dated(checks).await.0
+    }
+
+    /// Makes every check until one fails; also answers the date of what the daemon serves, in seconds since
+    /// 1970, where a check looked for it.
+    pub(crate) async fn examine_dated(&self, checks: &Checks) -> (Answer, Option<i64>) {
+        let mut date = None;
         let late = || Err(Failure::late(checks.timeout));
-        match tokio::time::timeout(checks.timeout, self.examine_all(checks)).await.unwrap_or_else(|_| late())
-        {
+        let examining = tokio::time::timeout(checks.timeout, self.examine_all(checks, &mut date));
+        let answer = match examining.await.unwrap_or_else(|_| late()) {
             Ok(()) => Answer::Good,
             Err(Failure::Busy(text)) => Answer::Busy(text),
             Err(Failure::Bad(text)) => Answer::Bad(text),
-        }
+        };
+        (answer, date)
     }
 
     /// Whether it is the same daemon, spoken to in the same way.
@@ -71,7 +79,7 @@ impl Target {
             && self.module == other.module
     }
 
-    async fn examine_all(&self, checks: &Checks) -> Result<(), Failure> {
+    async fn examine_all(&self, checks: &Checks, seen: &mut Option<i64>) -> Result<(), Failure> {
         if checks.l3 {
             self.ping(checks.timeout).await?;
         }
@@ -91,12 +99,14 @@ impl Target {
                 let listing = self.client(checks.timeout).await?.list(self.url(path)).await?;
                 let found = listing.entries.first().filter(|entry| is_file(entry.mode));
                 let found = found.ok_or_else(|| Failure::Bad(format!("{path} is not there")))?;
+                *seen = Some(found.mtime);
                 max_age.map_or(Ok(()), |max_age| check_age(path, found.mtime, max_age))
             }
             Some(ServiceCheck::Trace { path, max_age }) => {
                 let content = self.client(checks.timeout).await?.fetch(self.url(path)).await?;
                 let date = trace_date(&content);
                 let date = date.ok_or_else(|| Failure::Bad(format!("{path} does not begin with a date")))?;
+                *seen = Some(date);
                 check_age(path, date, *max_age)
             }
         }

@@ -13,6 +13,8 @@ use super::probe::Target;
 #[derive(Debug)]
 pub struct Watch {
     monitor: Mutex<Monitor>,
+    /// The date of what the daemon serves, as its last check saw it.
+    date: Mutex<Option<i64>>,
     /// The next check may be due earlier than it was.
     hastened: Notify,
 }
@@ -21,10 +23,26 @@ impl Watch {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(checks: &Checks) -> Self {
+        Self::since(checks, Instant::now())
+    }
+
+    /// Nothing is known, and the first check is due at `first`.
+    pub(crate) fn since(checks: &Checks, first: Instant) -> Self {
         Self {
-            monitor: Mutex::new(Monitor::new(checks.thresholds(), Instant::now())),
+            monitor: Mutex::new(Monitor::new(checks.thresholds(), first)),
+            date: Mutex::default(),
             hastened: Notify::new(),
         }
+    }
+
+    /// Whether a check has been made.
+    pub(crate) fn is_known(&self) -> bool {
+        self.monitor().is_known()
+    }
+
+    /// The date of what the daemon serves, in seconds since 1970, where a check looks for it.
+    pub(crate) fn date(&self) -> Option<i64> {
+        *self.date.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn monitor(&self) -> MutexGuard<'_, Monitor> {
@@ -52,7 +70,10 @@ impl Watch {
     /// Makes one check now.
     pub async fn check(&self, target: &Target, checks: &Checks) -> Option<Change> {
         let started = Instant::now();
-        let answer = target.examine(checks).await;
+        let (answer, date) = target.examine_dated(checks).await;
+        if date.is_some() {
+            *self.date.lock().unwrap_or_else(PoisonError::into_inner) = date;
+        }
         self.monitor().record(started, answer)
     }
 

@@ -18,7 +18,7 @@ use super::result::{FailedPath, Refusal, Stats};
 use super::rsync::{self, Done, Stage, transfer};
 use super::run::Run;
 use super::sink::Listener;
-use super::spec::{Guard, Job, Method, Publish, Upstream};
+use super::spec::{CommandMethod, Guard, Job, Method, Publish, Upstream};
 use super::trace::TraceFacts;
 use super::watch::Limits;
 use crate::MirrorError;
@@ -28,26 +28,28 @@ use crate::publish::{Publisher, Staged, publisher};
 const DELAYED: &str = ".~tmp~";
 
 impl Run<'_> {
+    /// Has a program bring the tree.
+    pub(super) fn by_program(&mut self, method: &CommandMethod) -> Result<(), MirrorError> {
+        self.enter(Phase::Transferring);
+        let begun = self.context.clock.elapsed();
+        let fallback = self.state.output();
+        let time = self.time_left();
+        let facts = self.facts(None, None);
+        let ended = super::command::run(method, &facts, self.context, &self.log, time, &fallback);
+        let stats = match ended {
+            Err(MirrorError::Program { code, .. }) if self.job.classes.is_good(code) => {
+                self.class = Class::Notes;
+                self.exit = code;
+                Stats::default()
+            }
+            ended => ended?,
+        };
+        self.stats = Stats { stage2_ms: self.since(begun), ..stats };
+        Ok(())
+    }
+
     /// Brings the tree and publishes it.
     pub(super) fn attempt(&mut self, upstream: &Upstream) -> Result<(), MirrorError> {
-        if let Method::Command(method) = &self.job.method {
-            self.enter(Phase::Transferring);
-            let begun = self.context.clock.elapsed();
-            let fallback = self.state.output();
-            let time = self.time_left();
-            let facts = self.facts(None, None);
-            let ended = super::command::run(method, &facts, self.context, &self.log, time, &fallback);
-            let stats = match ended {
-                Err(MirrorError::Program { code, .. }) if self.job.classes.is_good(code) => {
-                    self.class = Class::Notes;
-                    self.exit = code;
-                    Stats::default()
-                }
-                ended => ended?,
-            };
-            self.stats = Stats { stage2_ms: self.since(begun), ..stats };
-            return Ok(());
-        }
         let (job, context) = (self.job, self.context);
         let publisher = publisher(job, context.spawn.as_ref(), &context.cancel);
         let staged = publisher.stage()?;
@@ -91,10 +93,8 @@ impl Run<'_> {
         let unreadable = !matches!(ExitCode::new(code), ExitCode::OK | ExitCode::VANISHED);
         if unreadable && refusals.contains(&Refusal::Empty) {
             // Nothing is known of the upstream: there is nothing that anybody could accept.
-            self.class = Class::Transient;
-            let count = failures.count;
             self.failures = failures;
-            return Err(partial(upstream, ExitCode::new(code), count));
+            return Err(MirrorError::Unreadable { upstream: upstream.url.clone(), code });
         }
         self.refuse(refusals)?;
         if survey.is_unchanged() && !unreadable && !staged.pending && !self.unfinished {

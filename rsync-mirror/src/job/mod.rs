@@ -36,3 +36,4 @@ pub use spec::{
     Program, Publish, Retry, Share, Snapshots, Timeouts, Trace, Upstream,
 };
 pub use state::JobState;
+pub(crate) use trace::machine;

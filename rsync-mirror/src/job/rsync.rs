@@ -54,11 +54,12 @@ pub(crate) struct Done {
 /// Checks the words of a job, and what else can be checked without the network.
 pub(crate) fn check(job: &Job) -> Result<(), MirrorError> {
     let wrong = |reason: String| MirrorError::Job { job: job.name.clone(), reason };
-    if job.upstreams.is_empty() {
-        return Err(wrong("it has no upstream; name one".to_owned()));
-    }
+    // A program may know by itself where from.
     if let Method::Command(_) = job.method {
         return Ok(());
+    }
+    if job.upstreams.is_empty() {
+        return Err(wrong("it has no upstream; name one".to_owned()));
     }
     for upstream in &job.upstreams {
         let options = words(job, upstream).map_err(wrong)?;
@@ -243,9 +244,10 @@ pub(crate) fn class_of(error: &MirrorError, job: &Job, failures: Option<&Failure
         MirrorError::Refused { .. } => Class::Refused,
         MirrorError::Stopped(StopReason::LowSpace) => Class::Permanent,
         MirrorError::Stopped(_) => Class::Cancelled,
-        MirrorError::Stalled { .. } | MirrorError::TimedOut { .. } | MirrorError::NoUpstream { .. } => {
-            Class::Transient
-        }
+        MirrorError::Stalled { .. }
+        | MirrorError::TimedOut { .. }
+        | MirrorError::NoUpstream { .. }
+        | MirrorError::Unreadable { .. } => Class::Transient,
         MirrorError::Transfer { error, .. } => {
             let failed: Vec<_> = failures.iter().flat_map(|failures| &failures.classes).copied().collect();
             let refusal = if let ClientError::Refused { line } = &**error { line.as_slice() } else { b"" };
@@ -271,7 +273,7 @@ pub(crate) fn lies_upstream(error: &MirrorError) -> bool {
             !is_no_space(error)
                 && matches!(error.exit_code().code(), 2 | 5 | 10 | 12 | 30 | 35 | 124..=127 | 255)
         }
-        MirrorError::Stalled { .. } => true,
+        MirrorError::Stalled { .. } | MirrorError::Unreadable { .. } => true,
         MirrorError::Refused { refusals } => refusals.iter().all(|refusal| {
             matches!(refusal, Refusal::Empty | Refusal::Missing { .. } | Refusal::Older { .. })
         }),

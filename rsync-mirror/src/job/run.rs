@@ -255,6 +255,9 @@ impl<'a> Run<'a> {
     /// One attempt: with the first upstream that is well, and with the next where the failure lies there.
     fn try_upstreams(&mut self) -> Result<(), MirrorError> {
         let job = self.job;
+        if job.upstreams.is_empty() {
+            return self.try_one(None);
+        }
         let mut reasons = Vec::new();
         let mut last = None;
         for upstream in crate::upstream::order(&job.upstreams, self.context.chance.as_ref()) {
@@ -268,12 +271,10 @@ impl<'a> Run<'a> {
             if let Some(error) = last.take() {
                 self.log.line(Severity::Warning, &format!("{error}; the next upstream is tried"));
             }
-            self.begin_attempt(upstream);
-            let ended = self.hooks(HookPhase::PreExec).and_then(|()| self.attempt(upstream));
-            let hooked = self.facts(None, None).run_hooks(HookPhase::PostExec, self.context, &self.log);
+            let ended = self.try_one(Some(upstream));
             let failed_there = ended.as_ref().is_err_and(rsync::lies_upstream);
             self.context.health.ended(upstream, failed_there);
-            match ended.and(hooked) {
+            match ended {
                 Err(error) if failed_there => last = Some(error),
                 ended => return ended,
             }
@@ -281,14 +282,28 @@ impl<'a> Run<'a> {
         Err(last.unwrap_or(MirrorError::NoUpstream { reasons }))
     }
 
-    fn begin_attempt(&mut self, upstream: &'a Upstream) {
-        self.log.line(Severity::Info, &format!("attempt {} from {}", self.attempts, upstream.url));
-        self.upstream = Some(upstream);
+    /// One attempt with its hooks; only a program does without an upstream.
+    fn try_one(&mut self, upstream: Option<&'a Upstream>) -> Result<(), MirrorError> {
+        self.begin_attempt(upstream);
+        let attempt = |run: &mut Self| match (&run.job.method, upstream) {
+            (Method::Command(method), _) => run.by_program(method),
+            (_, Some(upstream)) => run.attempt(upstream),
+            (_, None) => Err(MirrorError::NoUpstream { reasons: Vec::new() }),
+        };
+        let ended = self.hooks(HookPhase::PreExec).and_then(|()| attempt(self));
+        let hooked = self.facts(None, None).run_hooks(HookPhase::PostExec, self.context, &self.log);
+        ended.and(hooked)
+    }
+
+    fn begin_attempt(&mut self, upstream: Option<&'a Upstream>) {
+        let url = upstream.map(|upstream| upstream.url.clone()).unwrap_or_default();
+        let from = if url.is_empty() { String::new() } else { format!(" from {url}") };
+        self.log.line(Severity::Info, &format!("attempt {}{from}", self.attempts));
+        self.upstream = upstream;
         self.stats = Stats::default();
         self.failures = Failures::default();
         self.refusals.clear();
         (self.class, self.exit) = (Class::Good, 0);
-        let url = upstream.url.clone();
         self.context.progress.update(self.context.clock.as_ref(), |board| board.upstream = url);
     }
 
@@ -329,7 +344,11 @@ impl<'a> Run<'a> {
         self.class = self.class_of(error);
         self.exit = error.exit_code();
         let meaning = ExitCode::new(self.exit).text();
-        if matches!(error, MirrorError::Transfer { .. } | MirrorError::Partial { .. }) {
+        let is_of_rsync = |error: &MirrorError| {
+            use MirrorError::{Partial, Transfer, Unreadable};
+            matches!(error, Transfer { .. } | Partial { .. } | Unreadable { .. })
+        };
+        if is_of_rsync(error) {
             self.log.line(Severity::Error, &format!("rsync error: {meaning} (code {})", self.exit));
         }
         self.log.line(Severity::Error, &error.to_string());

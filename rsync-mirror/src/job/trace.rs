@@ -128,7 +128,7 @@ fn transport_of(url: &str) -> &'static str {
     }
 }
 
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }

@@ -85,7 +85,11 @@ struct Entry {
     hold: Option<Hold>,
     /// Asked for by somebody, whatever the timetable says.
     request: Option<Request>,
+    /// The wish that the current start fulfils.
+    granted: Option<Request>,
     is_running: bool,
+    /// Another process runs it.
+    is_elsewhere: bool,
     is_yielding: bool,
     /// No longer configured; it goes when its run has ended.
     is_leaving: bool,
@@ -98,7 +102,7 @@ impl Entry {
 
     /// Since when the job waits for a place, if it does.
     fn waits(&self, now: Timestamp) -> Option<Request> {
-        if self.is_running || self.hold.is_some() || self.is_leaving {
+        if self.is_running || self.is_elsewhere || self.hold.is_some() || self.is_leaving {
             return None;
         }
         let due = self.due.filter(|&due| due <= now).map(|since| Request { since, is_forced: false });
@@ -133,7 +137,9 @@ impl Scheduler {
             due: None,
             hold,
             request: None,
+            granted: None,
             is_running: false,
+            is_elsewhere: false,
             is_yielding: false,
             is_leaving: false,
         });
@@ -167,7 +173,8 @@ impl Scheduler {
         if entry.hold == Some(Hold::Disabled) {
             return StartAnswer::Disabled;
         }
-        if entry.is_running && !again {
+        let is_running = entry.is_running || entry.is_elsewhere;
+        if is_running && !again {
             return StartAnswer::Running;
         }
         // A push does not wake what somebody stopped; it is remembered for when it goes on.
@@ -176,7 +183,7 @@ impl Scheduler {
         }
         let request = entry.request.get_or_insert(Request { since: now, is_forced });
         request.is_forced |= is_forced;
-        if entry.is_running { StartAnswer::Again } else { StartAnswer::Queued }
+        if is_running { StartAnswer::Again } else { StartAnswer::Queued }
     }
 
     /// Holds a job, or lets it go on by its timetable; `false` if there is none. A run under way is not
@@ -208,6 +215,17 @@ impl Scheduler {
         entry.plan(name, now);
     }
 
+    /// Another process that shares the store runs the job, or does no longer: what is known of its past is
+    /// `past` then.
+    pub fn elsewhere(&mut self, name: &str, is_elsewhere: bool, past: Past, now: Timestamp) {
+        let Some(entry) = self.jobs.get_mut(name) else { return };
+        entry.is_elsewhere = is_elsewhere;
+        entry.past = past;
+        if !is_elsewhere {
+            entry.plan(name, now);
+        }
+    }
+
     /// A job that was to start could not, and is due again at that time.
     pub fn put_off(&mut self, name: &str, until: Timestamp) {
         if let Some(entry) = self.jobs.get_mut(name) {
@@ -216,13 +234,26 @@ impl Scheduler {
         }
     }
 
+    /// A job that was to start may have been taken by another process: who wished it to run still does.
+    pub fn not_taken(&mut self, name: &str, until: Timestamp) {
+        self.put_off(name, until);
+        if let Some(entry) = self.jobs.get_mut(name) {
+            entry.request = entry.granted.take().or(entry.request);
+        }
+    }
+
     /// What to do at this moment. Call it again after every change and at [`Scheduler::wake`].
     pub fn decide(&mut self, now: Timestamp) -> Vec<Decision> {
         let mut decisions = Vec::new();
         let mut start = Vec::new();
         let mut usage = Usage::default();
-        for entry in self.jobs.values().filter(|entry| entry.is_running) {
-            usage.add(&entry.rules);
+        for entry in self.jobs.values() {
+            match (entry.is_running, entry.is_elsewhere) {
+                (true, _) => usage.add(&entry.rules),
+                // It takes no place here; the upstream and the disk may be the same.
+                (false, true) => usage.reserve(&entry.rules),
+                (false, false) => {}
+            }
         }
         let mut wanted = Vec::new();
         for (name, entry, request) in self.line(now) {
@@ -242,7 +273,7 @@ impl Scheduler {
         for name in start {
             if let Some(entry) = self.jobs.get_mut(&name) {
                 entry.is_running = true;
-                entry.request = None;
+                entry.granted = entry.request.take();
                 decisions.push(Decision::Start(name));
             }
         }
@@ -259,7 +290,8 @@ impl Scheduler {
     /// When something is due that is not due `now`; jobs that wait for a place need an event, not time.
     #[must_use]
     pub fn wake(&self, now: Timestamp) -> Option<Timestamp> {
-        let idle = self.jobs.values().filter(|entry| !entry.is_running && entry.hold.is_none());
+        let idle = self.jobs.values();
+        let idle = idle.filter(|entry| !entry.is_running && !entry.is_elsewhere && entry.hold.is_none());
         idle.filter_map(|entry| entry.due).filter(|&due| due > now).min()
     }
 
@@ -267,7 +299,7 @@ impl Scheduler {
     #[must_use]
     pub fn planned(&self, name: &str, now: Timestamp) -> Option<Planned> {
         let entry = self.jobs.get(name)?;
-        Some(match (entry.is_running, entry.hold, entry.waits(now)) {
+        Some(match (entry.is_running || entry.is_elsewhere, entry.hold, entry.waits(now)) {
             (true, ..) => Planned::Running,
             (_, Some(hold), _) => Planned::Held(hold),
             (.., Some(request)) => Planned::Queued(request.since),

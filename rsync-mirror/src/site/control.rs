@@ -61,6 +61,7 @@ impl Site {
         if let (StartAnswer::Queued, Some(job)) = (answer, state.jobs.get_mut(name)) {
             job.accept = accept;
             if job.record.hold.take().is_some() {
+                state.epoch += 1;
                 self.store().hold(name, None)?;
             }
         }
@@ -115,6 +116,7 @@ impl Site {
             drop(state);
             return Err(self.unknown(name));
         }
+        state.epoch += 1;
         // Before the run hears of it, whose end is entered as one that is made up for otherwise.
         let stored = self.store().hold(name, Some(hold));
         if let Some(job) = state.jobs.get_mut(name) {
@@ -141,6 +143,7 @@ impl Site {
         if let Some(job) = state.jobs.get_mut(name) {
             job.record.hold = None;
         }
+        state.epoch += 1;
         let stored = self.store().hold(name, None);
         drop(state);
         self.shared.changed.notify_all();
@@ -153,6 +156,10 @@ impl Site {
     /// [`CommandError`].
     pub fn restart(&self, name: &str) -> Result<(), CommandError> {
         let mut state = self.state();
+        if state.jobs.get(name).is_some_and(|job| job.elsewhere.is_some()) {
+            state.scheduler.push(name, self.now());
+            return Ok(self.store().interrupt(name)?);
+        }
         if state.jobs.get(name).is_some_and(|job| job.run.is_some()) {
             state.scheduler.push(name, self.now());
             if let Some(run) = state.jobs.get(name).and_then(|job| job.run.as_ref()) {
@@ -176,6 +183,7 @@ impl Site {
         };
         self.store().set_size(name, text)?;
         job.record.size_text = Some(text.to_owned());
+        state.epoch += 1;
         Ok(())
     }
 
@@ -185,9 +193,8 @@ impl Site {
     /// # Errors
     /// [`CommandError::Config`] if it cannot be used; nothing changed then.
     pub fn reload(&self) -> Result<(), CommandError> {
-        let path = self.shared.path.as_ref().ok_or(CommandError::NoFile)?;
-        let config = Config::load(path)?;
-        self.take_over(config)
+        let read = self.shared.reader.as_ref().ok_or(CommandError::NoFile)?;
+        self.take_over(read()?)
     }
 
     pub(super) fn take_over(&self, config: Config) -> Result<(), CommandError> {
@@ -200,6 +207,8 @@ impl Site {
         }
         let (old, new) = (&state.config.site, &config.site);
         let fixed = old.state_dir != new.state_dir
+            || old.database != new.database
+            || old.worker != new.worker
             || old.listen != new.listen
             || old.socket != new.socket
             || old.serve != new.serve;
@@ -209,6 +218,9 @@ impl Site {
             let name = &job.job.name;
             let Some(known) = state.jobs.get_mut(name) else { continue };
             if *known.config != *job {
+                if known.config.health != job.health || known.config.job.upstreams != job.job.upstreams {
+                    known.upstreams = Arc::new(self.check_upstreams(job));
+                }
                 known.config = Arc::new(job.clone());
             }
             state.scheduler.insert(name, job.rules.clone(), Past::default(), None, now);
@@ -223,7 +235,8 @@ impl Site {
             }
         }
         for (job, record) in records {
-            state.add(&job, record, now);
+            let upstreams = self.check_upstreams(&job);
+            state.add(&job, record, upstreams, now);
         }
         let count = config.jobs.len();
         state.config = Arc::new(config);
@@ -231,7 +244,7 @@ impl Site {
         self.shared.changed.notify_all();
         self.event(&SiteEvent::Note(format!("the configuration was read again: {count} jobs")));
         if fixed {
-            let what = "\"state_dir\", \"listen\", \"socket\" and \"serve\"";
+            let what = "\"state_dir\", \"database\", \"worker\", \"listen\", \"socket\" and \"serve\"";
             self.event(&SiteEvent::Note(format!("changes of {what} need a restart of the process")));
         }
         Ok(())

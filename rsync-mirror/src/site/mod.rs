@@ -7,32 +7,30 @@
 mod control;
 mod drive;
 mod notify;
+mod peers;
 mod push_words;
 mod state;
+mod upstreams;
 mod view;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
 pub use control::CommandError;
 pub use notify::Condition;
 pub use push_words::{PushError, PushWords};
+pub use upstreams::UpstreamView;
 pub use view::{Counts, JobView, LogLine, ProgressView, SiteView};
 
-use crate::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, SiteJob};
 use crate::job::{Job, RunContext, RunResult, run_job};
 use crate::store::{Store, StoreError};
+use crate::{Clock, health};
 use state::State;
-
-/// How long a claim of a job stands without being renewed.
-const LEASE: Duration = Duration::from_secs(60);
-/// Who claims jobs in a store that one process has for itself.
-const OWNER: &str = "site";
+use upstreams::{Checking, JobUpstreams};
 
 /// Runs jobs; a test has its own.
 pub trait Runner: Send + Sync + fmt::Debug {
@@ -63,6 +61,9 @@ pub enum SiteError {
     /// Another process has the state directory.
     #[error("another process runs this site: {0} is locked")]
     Locked(PathBuf),
+    /// The system has no thread for it.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// A file or directory cannot be made.
     #[error("cannot make {path}: {source}")]
     File {
@@ -91,6 +92,15 @@ pub enum SiteEvent {
         /// What it is now.
         condition: Condition,
     },
+    /// An upstream is well, busy or down.
+    Upstream {
+        /// The job.
+        job: String,
+        /// The upstream, without a password.
+        url: String,
+        /// What it is now.
+        state: health::State,
+    },
     /// Something that somebody should look at.
     Trouble(String),
     /// Something worth a line.
@@ -112,6 +122,7 @@ impl fmt::Display for SiteEvent {
                 }
             }
             Self::Changed { job, condition } => write!(f, "{job}: {condition}"),
+            Self::Upstream { job, url, state } => write!(f, "{job}: {url} is {state}"),
             Self::Trouble(text) | Self::Note(text) => f.write_str(text),
         }
     }
@@ -130,10 +141,16 @@ pub struct Surroundings {
     pub events: Arc<dyn Fn(&SiteEvent) + Send + Sync>,
 }
 
+/// Reads a configuration again.
+pub type ConfigReader = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
+
 struct Shared {
     surroundings: Surroundings,
-    /// Where the configuration is read again.
-    path: Option<PathBuf>,
+    /// Reads the configuration again.
+    reader: Option<ConfigReader>,
+    /// Who claims jobs.
+    owner: String,
+    checking: Checking,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -146,7 +163,7 @@ pub struct Site {
 
 impl fmt::Debug for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Site").field("path", &self.shared.path).finish_non_exhaustive()
+        f.debug_struct("Site").field("owner", &self.shared.owner).finish_non_exhaustive()
     }
 }
 
@@ -179,14 +196,52 @@ impl Site {
     /// # Errors
     /// [`SiteError::Store`] if the past cannot be read.
     pub fn new(config: Config, path: Option<PathBuf>, surroundings: Surroundings) -> Result<Self, SiteError> {
-        let state = State::new(config, &surroundings)?;
-        let shared = Shared { surroundings, path, state: Mutex::new(state), changed: Condvar::new() };
-        Ok(Self { shared: Arc::new(shared) })
+        let reader = path.map(|path| Box::new(move || Config::load(&path)) as ConfigReader);
+        Self::with_reader(config, reader, surroundings)
+    }
+
+    /// A site whose configuration is not in a file of our own form: `reader` is what [`Site::reload`] calls.
+    ///
+    /// # Errors
+    /// [`SiteError::Store`] if the past cannot be read.
+    pub fn with_reader(
+        config: Config,
+        reader: Option<ConfigReader>,
+        surroundings: Surroundings,
+    ) -> Result<Self, SiteError> {
+        let owner = peers::owner(&config, surroundings.store.as_ref())?;
+        let checking = Checking::new().map_err(SiteError::Thread)?;
+        let now = surroundings.clock.now();
+        let state = Mutex::new(State::new(config));
+        let changed = Condvar::new();
+        let site =
+            Self { shared: Arc::new(Shared { surroundings, reader, owner, checking, state, changed }) };
+        let config = site.config();
+        for job in &config.jobs {
+            let record = site.store().job(&job.job.name, now)?;
+            let upstreams = site.check_upstreams(job);
+            site.state().add(job, record, upstreams, now);
+        }
+        if site.store().is_shared() {
+            site.look_at_peers()?;
+        }
+        Ok(site)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Changes of the state are whole before anything that can panic.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to check the upstreams of a job, if it wants that.
+    fn check_upstreams(&self, job: &SiteJob) -> JobUpstreams {
+        let (events, name) = (Arc::clone(&self.shared.surroundings.events), job.job.name.clone());
+        let changed = move |url: &str, change: &crate::health::Change| {
+            let news =
+                SiteEvent::Upstream { job: name.clone(), url: url.to_owned(), state: change.to.clone() };
+            events(&news);
+        };
+        JobUpstreams::new(job, &self.shared.checking, changed)
     }
 
     fn event(&self, event: &SiteEvent) {

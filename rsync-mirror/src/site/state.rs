@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::notify::Condition;
+use super::upstreams::JobUpstreams;
 use super::view::{Counts, LogLine};
-use super::{SiteError, Surroundings};
 use crate::config::{Config, SiteJob};
 use crate::job::{Cancel, ProgressBoard, Status};
 use crate::schedule::{Hold, Past, Scheduler};
@@ -24,6 +24,11 @@ pub(super) struct State {
     pub(super) scheduler: Scheduler,
     pub(super) jobs: BTreeMap<String, JobState>,
     pub(super) stopping: Option<Stopping>,
+    /// Grows with everything that this process does to the store, so that what was read of it before is known
+    /// to be old.
+    pub(super) epoch: u64,
+    /// The store did not answer; nothing is asked of it until then, by the clock that only grows.
+    pub(super) store_rests: Duration,
 }
 
 /// The process ends.
@@ -38,6 +43,10 @@ pub(super) struct JobState {
     pub(super) config: Arc<SiteJob>,
     pub(super) record: JobRecord,
     pub(super) run: Option<Running>,
+    /// The process that runs it, of those that share the store.
+    pub(super) elsewhere: Option<String>,
+    /// What is known of its upstreams.
+    pub(super) upstreams: Arc<JobUpstreams>,
     pub(super) counts: Counts,
     pub(super) condition: Condition,
     /// The next run passes over this refusal of a guard.
@@ -52,6 +61,8 @@ pub(super) struct Running {
     pub(super) lease: Lease,
     /// When the lease is renewed, by the clock that only grows.
     pub(super) renew_at: Duration,
+    /// When the run must be over unless it was renewed: before the lease ends by whatever clock.
+    pub(super) expires: Duration,
     pub(super) lines: Lines,
 }
 
@@ -76,41 +87,42 @@ impl Lines {
 }
 
 impl State {
-    pub(super) fn new(config: Config, surroundings: &Surroundings) -> Result<Self, SiteError> {
-        let mut state = Self {
+    /// The state of a site without jobs.
+    pub(super) fn new(config: Config) -> Self {
+        Self {
             zone: zone(&config),
             scheduler: Scheduler::new(config.limits.clone()),
             config: Arc::new(config),
             jobs: BTreeMap::new(),
             stopping: None,
-        };
-        let now = surroundings.clock.now();
-        let config = Arc::clone(&state.config);
-        for job in &config.jobs {
-            let record = surroundings.store.job(&job.job.name, now)?;
-            state.add(job, record, now);
+            epoch: 0,
+            store_rests: Duration::ZERO,
         }
-        Ok(state)
     }
 
     /// Adds a job that is new to the site.
-    pub(super) fn add(&mut self, job: &SiteJob, record: JobRecord, now: Timestamp) {
+    pub(super) fn add(&mut self, job: &SiteJob, record: JobRecord, upstreams: JobUpstreams, now: Timestamp) {
         let name = &job.job.name;
-        let past =
-            Past { ended: record.ended, known_since: record.known_since, interrupted: record.interrupted };
-        self.scheduler.insert(name, job.rules.clone(), past, record.hold, now);
-        let failed = record.last.as_ref().is_some_and(|last| last.status() == Status::Failed);
-        let condition = if failed { Condition::Failing } else { Condition::Well };
+        self.scheduler.insert(name, job.rules.clone(), past(&record), record.hold, now);
+        let has_failed = record.last.as_ref().is_some_and(|last| last.status() == Status::Failed);
+        let condition = Condition::after(has_failed, false);
         let state = JobState {
             config: Arc::new(job.clone()),
             record,
             run: None,
+            elsewhere: None,
+            upstreams: Arc::new(upstreams),
             counts: Counts::default(),
             condition,
             accept: None,
         };
         self.jobs.insert(name.clone(), state);
     }
+}
+
+/// What the scheduler must know of a record.
+pub(super) fn past(record: &JobRecord) -> Past {
+    Past { ended: record.ended, known_since: record.known_since, interrupted: record.interrupted }
 }
 
 pub(super) fn zone(config: &Config) -> TimeZone {
@@ -134,6 +146,9 @@ impl JobState {
                 crate::job::Phase::Preparing => Status::PreSyncing,
                 _ => Status::Syncing,
             };
+        }
+        if self.elsewhere.is_some() {
+            return Status::Syncing;
         }
         match (self.record.hold, &self.record.last) {
             (Some(Hold::Disabled), _) => Status::Disabled,

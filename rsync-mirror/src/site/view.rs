@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::notify::Condition;
 use super::state::{JobState, State};
+use super::upstreams::UpstreamView;
 use super::{CommandError, Site};
 use crate::job::{Class, Phase, RunResult, Snapshot, Status};
 use crate::schedule::Planned;
@@ -16,6 +17,8 @@ use crate::schedule::Planned;
 pub struct SiteView {
     /// Its name.
     pub name: String,
+    /// What this process is called among those that share the database.
+    pub worker: String,
     /// The moment.
     pub now: Timestamp,
     /// Jobs that run.
@@ -37,8 +40,12 @@ pub struct JobView {
     pub status: Status,
     /// Whether it is well.
     pub condition: Condition,
+    /// The process that runs it now, if it is another one that shares the database.
+    pub elsewhere: Option<String>,
     /// Where it comes from, without a password.
     pub upstream: String,
+    /// Where it may come from.
+    pub upstreams: Vec<UpstreamView>,
     /// When it runs, in words.
     pub schedule: String,
     /// When its last run began.
@@ -71,6 +78,8 @@ pub struct JobView {
     pub help: Option<String>,
     /// Where its files are served.
     pub url: Option<String>,
+    /// It is not meant to be mirrored from.
+    pub is_secondary: bool,
 }
 
 /// How far a run is.
@@ -145,6 +154,7 @@ impl Site {
         let state = self.state();
         SiteView {
             name: state.config.site.name.clone(),
+            worker: state.config.site.worker(),
             now,
             running: state.jobs.values().filter(|job| job.run.is_some()).count(),
             queued: state.scheduler.queue_length(now),
@@ -195,7 +205,9 @@ fn job_view(state: &State, name: &str, now: Timestamp) -> Option<JobView> {
         name: name.to_owned(),
         status: job.status(),
         condition: if job.is_stale(now) { Condition::Stale } else { job.condition },
+        elsewhere: job.elsewhere.clone(),
         upstream: upstream(job),
+        upstreams: job.upstreams.view(),
         schedule: job.config.timetable().when.to_string(),
         last_started: record.started,
         last_ended: record.ended,
@@ -218,6 +230,7 @@ fn job_view(state: &State, name: &str, now: Timestamp) -> Option<JobView> {
         description: about.description.clone(),
         help: about.help.clone(),
         url: about.url.clone(),
+        is_secondary: about.is_secondary,
     })
 }
 
@@ -230,7 +243,7 @@ fn upstream(job: &JobState) -> String {
 }
 
 /// A URL as it may be shown.
-fn without_password(url: &str) -> String {
+pub(super) fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     match authority.rsplit_once('@') {

@@ -24,7 +24,7 @@ use crate::schedule::Hold;
 #[non_exhaustive]
 pub enum StoreError {
     /// The database cannot be used.
-    #[error("database {place}: {source}")]
+    #[error("database {place}: {}", chain(source.as_ref()))]
     Database {
         /// Its file, or its name and host.
         place: String,
@@ -79,6 +79,20 @@ impl StoreError {
     }
 }
 
+/// What an error says, with its causes, where it does not say them itself.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 const HOLDS: [(Hold, &str); 2] = [(Hold::Paused, "paused"), (Hold::Disabled, "disabled")];
 
 /// How a hold is written in a database.
@@ -121,8 +135,33 @@ pub struct JobRecord {
     pub size_text: Option<String>,
     /// Its last run was cut off by the end of its process.
     pub interrupted: bool,
+    /// The number of its last claim.
+    pub fence: u64,
     /// How its last run ended.
     pub last: Option<RunResult>,
+}
+
+/// Where a job stands in a store that others use too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The job.
+    pub job: String,
+    /// Why it does not run on its own, if so.
+    pub hold: Option<Hold>,
+    /// What somebody says its size is.
+    pub size_text: Option<String>,
+    /// Who has claimed it and not finished.
+    pub owner: Option<String>,
+    /// Whether the owner's lease has ended: it is gone.
+    pub is_lost: bool,
+    /// When it was claimed.
+    pub claimed: Option<Timestamp>,
+    /// The number of its last claim.
+    pub fence: u64,
+    /// The claim whose run is to end.
+    pub interrupted: Option<u64>,
+    /// Its last run that ended.
+    pub last: Option<RunId>,
 }
 
 /// Remembers jobs and their runs. Each call is whole or has not happened.
@@ -134,7 +173,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn job(&self, name: &str, now: Timestamp) -> Result<JobRecord, StoreError>;
 
     /// Takes the job for `owner`; `None` while another owner's lease is valid. A claim of an earlier
-    /// life of the same owner counts as lost.
+    /// life of the same owner counts as lost. With the number of the last claim that the owner has `seen`,
+    /// also `None` if there was another since, whose run it has not heard of.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -142,6 +182,7 @@ pub trait Store: Send + Sync + fmt::Debug {
         &self,
         name: &str,
         owner: &str,
+        seen: Option<u64>,
         lease: Duration,
         now: Timestamp,
     ) -> Result<Option<Lease>, StoreError>;
@@ -152,7 +193,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// [`StoreError::Fenced`] if it was lost.
     fn renew(&self, lease: &Lease, time: Duration, now: Timestamp) -> Result<Lease, StoreError>;
 
-    /// Ends a run. One that was cancelled though nobody holds the job is due again at once. The job's oldest runs beyond `keep` are forgotten.
+    /// Ends a run. One that was cancelled though nobody holds the job is due again at once. The job's oldest
+    /// runs beyond `keep` are forgotten.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] if the lease was lost; then nothing is written.
@@ -187,4 +229,26 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`StoreError`].
     fn run(&self, id: &RunId) -> Result<Option<RunResult>, StoreError>;
+
+    /// Whether other processes may use it at the same time, so that [`Store::standings`] must be looked at.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Where all jobs stand.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn standings(&self) -> Result<Vec<Standing>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Asks whoever has claimed the job to end that run.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn interrupt(&self, name: &str) -> Result<(), StoreError> {
+        let _ = name;
+        Ok(())
+    }
 }

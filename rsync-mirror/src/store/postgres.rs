@@ -3,18 +3,19 @@
 //! Leases begin and end by the database's clock, so that machines whose clocks disagree do not take each
 //! other's jobs. What a run says about its own times is written down as it says it.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use postgres::{Client, Config, NoTls, Row};
 
-use super::{JobRecord, Lease, Store, StoreError, hold_name, hold_of};
+use super::{JobRecord, Lease, Standing, Store, StoreError, hold_name, hold_of};
 use crate::job::{Class, RunId, RunResult};
 use crate::schedule::Hold;
 
 /// Each brings the database from one version to the next; what is here is never changed again.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE jobs (
         name text PRIMARY KEY,
         known_since timestamptz NOT NULL,
@@ -37,11 +38,18 @@ const MIGRATIONS: &[&str] = &["
         record text NOT NULL
     );
     CREATE INDEX runs_of_job ON runs (job, started, number);
-"];
+",
+    "
+    ALTER TABLE jobs ADD COLUMN interrupt bigint;
+",
+];
 /// Two processes that begin at the same time migrate one after the other: the key of their lock.
 const MIGRATION_LOCK: i64 = 0x7273_796e_636d;
 /// How long a connection may take to come about, where the connection string does not say.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long an answer may take. What is asked then may still take effect, so that nothing relies on a call
+/// that failed not having happened.
+const ANSWER: Duration = Duration::from_secs(8);
 
 /// Remembers jobs in a PostgreSQL database, in a schema of its own: `rsync_mirror`.
 ///
@@ -78,6 +86,9 @@ impl PostgresStore {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT);
         }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(CONNECT);
+        }
         let place = place_of(&config);
         let client = connect(&config, &place)?;
         let (requests, inbox) = channel();
@@ -99,12 +110,19 @@ impl PostgresStore {
         let request: Request = Box::new(move |client| {
             let done =
                 client.and_then(|client| work(client).map_err(|error| StoreError::database(&place, error)));
-            // Who asked waits for the answer.
+            // Who asked may have waited long enough.
             let _ = answer.send(done);
         });
         let gone = || StoreError::database(&self.place, "its thread has ended");
         self.requests.send(request).map_err(|_| gone())?;
-        answers.recv().map_err(|_| gone())?
+        match answers.recv_timeout(ANSWER) {
+            Ok(done) => done,
+            Err(RecvTimeoutError::Disconnected) => Err(gone()),
+            Err(RecvTimeoutError::Timeout) => {
+                let late = format!("no answer within {}", crate::duration::text(ANSWER));
+                Err(StoreError::database(&self.place, late))
+            }
+        }
     }
 
     /// Has a statement done that changes the claimed job, and says whether the lease still stands.
@@ -203,8 +221,13 @@ fn job_of(row: &Row) -> JobRecord {
         // A claim that nobody finished is a run that was cut off too.
         interrupted: row.get::<_, bool>("interrupted") || claimed.is_some(),
         started: claimed,
+        fence: fence_of(row),
         ..JobRecord::default()
     }
+}
+
+fn fence_of(row: &Row) -> u64 {
+    u64::try_from(row.get::<_, i64>("fence")).unwrap_or_default()
 }
 
 /// What PostgreSQL, which has signed numbers only, makes of a fence.
@@ -240,23 +263,26 @@ impl Store for PostgresStore {
         &self,
         name: &str,
         owner: &str,
+        seen: Option<u64>,
         lease: Duration,
         _: Timestamp,
     ) -> Result<Option<Lease>, StoreError> {
         let (job, owner) = (name.to_owned(), owner.to_owned());
+        let seen = seen.map(|fence| i64::try_from(fence).unwrap_or(i64::MAX));
         let taken = self.call(move |client| {
             client.query_opt(
                 "UPDATE jobs SET fence = fence + 1, owner = $2, claimed = clock_timestamp(),
                     lease_until = clock_timestamp() + $3 * interval '1 second'
                  WHERE name = $1 AND (owner IS NULL OR owner = $2 OR lease_until <= clock_timestamp())
+                    AND fence = coalesce($4, fence)
                  RETURNING fence, lease_until",
-                &[&job, &owner, &lease.as_secs_f64()],
+                &[&job, &owner, &lease.as_secs_f64(), &seen],
             )
         })?;
         Ok(taken.map(|row| Lease {
             job: name.to_owned(),
-            fence: u64::try_from(row.get::<_, i64>(0)).unwrap_or_default(),
-            until: row.get(1),
+            fence: fence_of(&row),
+            until: row.get("lease_until"),
         }))
     }
 
@@ -353,5 +379,47 @@ impl Store for PostgresStore {
         let record =
             self.call(move |client| client.query_opt("SELECT record FROM runs WHERE id = $1", &[&wanted]))?;
         record.map(|row| self.read(row.get(0), id.as_str())).transpose()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn standings(&self) -> Result<Vec<Standing>, StoreError> {
+        let rows = self.call(|client| {
+            client.query(
+                "SELECT name, hold, size_text, owner, claimed, fence, interrupt,
+                    coalesce(lease_until <= clock_timestamp(), false) AS is_lost,
+                    (SELECT id FROM runs WHERE job = jobs.name
+                        ORDER BY started DESC, number DESC LIMIT 1) AS last
+                 FROM jobs",
+                &[],
+            )
+        })?;
+        Ok(rows.iter().map(standing_of).collect())
+    }
+
+    fn interrupt(&self, name: &str) -> Result<(), StoreError> {
+        let job = name.to_owned();
+        self.call(move |client| {
+            client.execute("UPDATE jobs SET interrupt = fence WHERE name = $1 AND owner IS NOT NULL", &[&job])
+        })?;
+        Ok(())
+    }
+}
+
+fn standing_of(row: &Row) -> Standing {
+    let last: Option<&str> = row.get("last");
+    let interrupt: Option<i64> = row.get("interrupt");
+    Standing {
+        job: row.get("name"),
+        hold: row.get::<_, Option<&str>>("hold").and_then(hold_of),
+        size_text: row.get("size_text"),
+        owner: row.get("owner"),
+        is_lost: row.get("is_lost"),
+        claimed: row.get("claimed"),
+        fence: fence_of(row),
+        interrupted: interrupt.and_then(|fence| u64::try_from(fence).ok()),
+        last: last.and_then(|id| id.parse().ok()),
     }
 }

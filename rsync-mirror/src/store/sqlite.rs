@@ -135,6 +135,7 @@ impl Store for SqliteStore {
                     // A claim that nobody finished is a run that was cut off too.
                     interrupted: row.get::<_, bool>("interrupted")? || time(row, "claimed")?.is_some(),
                     started: time(row, "claimed")?,
+                    fence: row.get("fence")?,
                     ..JobRecord::default()
                 })
             })
@@ -161,6 +162,7 @@ impl Store for SqliteStore {
         &self,
         name: &str,
         owner: &str,
+        seen: Option<u64>,
         lease: Duration,
         now: Timestamp,
     ) -> Result<Option<Lease>, StoreError> {
@@ -170,9 +172,11 @@ impl Store for SqliteStore {
             .query_row(
                 "UPDATE jobs SET fence = fence + 1, owner = :owner, lease_until = :until, claimed = :now
                  WHERE name = :name AND (owner IS NULL OR owner = :owner OR lease_until <= :now)
+                    AND fence = coalesce(:seen, fence)
                  RETURNING fence",
                 named_params! {
                     ":name": name,
+                    ":seen": seen,
                     ":owner": owner,
                     ":until": until.as_millisecond(),
                     ":now": now.as_millisecond(),

@@ -7,6 +7,7 @@ use crate::job::Upstream;
 
 pub(crate) use choice::order;
 pub use probed::Probed;
+pub(crate) use probed::target;
 
 /// Knows which upstreams are well. Whoever checks them regularly answers from memory; a run asks before
 /// each attempt.

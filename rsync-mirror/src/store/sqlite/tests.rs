@@ -35,7 +35,7 @@ fn result(job: &str, number: u32, ended: i64, class: Class) -> RunResult {
 }
 
 fn claim(store: &SqliteStore, owner: &str, second: i64) -> Option<Lease> {
-    store.claim("a", owner, LEASE, at(second)).unwrap()
+    store.claim("a", owner, None, LEASE, at(second)).unwrap()
 }
 
 #[test]
