@@ -85,8 +85,9 @@ impl TransferOptions {
         }
         writer.bundle();
         if let Some(iconv) = &self.iconv {
-            let charset = iconv.remote.as_ref().unwrap_or(&iconv.local);
-            writer.equals("iconv", charset);
+            // A daemon looks only at the presence; the C rsync sends it the other half.
+            let remote = iconv.remote.as_ref().filter(|_| wire == Wire::Shell);
+            writer.equals("iconv", remote.unwrap_or(&iconv.local));
         }
         let second = self.secluded_args.then(|| std::mem::replace(&mut writer.words, vec!["rsync".into()]));
         writer.long_options();

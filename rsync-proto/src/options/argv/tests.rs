@@ -69,15 +69,24 @@ fn environment(column: &str) -> Environment {
     })
 }
 
+/// Rows of faults of 3.5.0 that are not imitated (spec 08 §17), with the words from `--server` on that are
+/// sent instead.
+const MENDED: &[(&str, &[&str])] = &[
+    // Servers of 3.5.0 refuse `--use-qsort` as an unknown option, and the order is the same without it.
+    ("A407", &["--server", "-re.LsfxCIvu", ".", "dst/"]),
+    ("A408", &["--server", "--sender", "-re.LsfxCIvu", ".", "src/"]),
+    // `(null)` is how the C library shows a missing word; the first list ends in front of it.
+    ("A661", &["--server", "-slogDtpr"]),
+    ("A662", &["--server", "--sender", "-slogDtpr"]),
+];
+
 #[test]
 fn every_captured_line_gives_the_captured_words() {
     let tsv = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/spec/data/server-args.tsv"));
-    // Faults of 3.5.0 that spec 08 §17 tells not to imitate.
-    let faults = ["A407", "A408", "A661", "A662", "A665", "A666"];
     let mut tested = 0;
     let mut failed_lines = 0;
     let mut tunnelled = 0;
-    let mut skipped = 0;
+    let mut mended = 0;
     let mut wrong = Vec::new();
     for line in tsv.lines().skip(1) {
         let columns: Vec<&str> = line.split('\t').collect();
@@ -89,10 +98,6 @@ fn every_captured_line_gives_the_captured_words() {
                 assert_eq!(first_error(&json_strings(client)), expected, "{id}");
             }
             failed_lines += 1;
-            continue;
-        }
-        if faults.contains(&id) {
-            skipped += 1;
             continue;
         }
         let remote = json_strings(remote);
@@ -124,14 +129,18 @@ fn every_captured_line_gives_the_captured_words() {
             .or(field(extra, "round2"))
             .map(|rest| json_strings(&rest[..=rest.find(']').expect("closed")]));
         let actual = (shown(&words.first), words.second.as_deref().map(shown));
-        let expected = (remote[start..].to_vec(), second);
+        let mut expected = (remote[start..].to_vec(), second);
+        if let Some((_, words)) = MENDED.iter().find(|(row, _)| *row == id) {
+            expected.0 = words.iter().map(ToString::to_string).collect();
+            mended += 1;
+        }
         if actual != expected {
             wrong.push(format!("{id} {client}\n  expected {expected:?}\n  actual   {actual:?}"));
         }
         tested += 1;
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert_eq!((tested, failed_lines, tunnelled, skipped), (797, 12, 5, 6));
+    assert_eq!((tested, failed_lines, tunnelled, mended), (803, 12, 5, MENDED.len()));
 }
 
 #[test]
