@@ -10,6 +10,8 @@ use crate::wire::{Cursor, NeedsInput};
 
 /// Most bytes of the variable that are used, and of a line of the proxy's answer.
 const TEXT_LIMIT: usize = 1023;
+/// Most lines behind the first of the proxy's answer.
+const MAX_HEADERS: usize = 64;
 
 /// What `RSYNC_PROXY` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub enum ConnectProxyError {
     /// No port.
     #[error("invalid proxy specification: should be HOST:PORT")]
     NoPort,
-    /// Credentials without a password, or no port behind them.
+    /// Credentials without a password.
     #[error("invalid proxy specification: should be USER:PASS@HOST:PORT")]
     NoPassword,
     /// The daemon's host would break the request.
@@ -46,6 +48,9 @@ pub enum ConnectProxyError {
     /// Another line of the answer does not end.
     #[error("proxy response header line too long")]
     HeaderTooLong,
+    /// The answer has more lines than any proxy sends.
+    #[error("too many proxy response header lines: the limit is {MAX_HEADERS}")]
+    TooManyHeaders,
     /// The answer is not complete yet, or no text.
     #[error(transparent)]
     Line(#[from] LineError),
@@ -79,12 +84,10 @@ impl ConnectProxy {
             Some((credentials, address)) => (Some(credentials), address),
             None => (None, value),
         };
-        let mistake =
-            if credentials.is_some() { ConnectProxyError::NoPassword } else { ConnectProxyError::NoPort };
         if credentials.is_some_and(|text| !text.contains(&b':')) {
-            return Err(mistake);
+            return Err(ConnectProxyError::NoPassword);
         }
-        let (host, port) = address.split_once_str(":").ok_or(mistake)?;
+        let (host, port) = address.split_once_str(":").ok_or(ConnectProxyError::NoPort)?;
         Ok(Self { host: host.into(), port: port.into(), credentials: credentials.map(BString::from) })
     }
 
@@ -126,7 +129,7 @@ impl ConnectProxy {
         if !status.is_some_and(|status| status.starts_with(b"2")) {
             return Err(ConnectProxyError::BadResponse(first.into()));
         }
-        loop {
+        for _ in 0..=MAX_HEADERS {
             let header = line(input, TEXT_LIMIT).map_err(|error| match error {
                 LineError::TooLong { .. } => ConnectProxyError::HeaderTooLong,
                 error => error.into(),
@@ -135,6 +138,7 @@ impl ConnectProxy {
                 return Ok(());
             }
         }
+        Err(ConnectProxyError::TooManyHeaders)
     }
 }
 
@@ -176,5 +180,9 @@ mod tests {
         let long = [b"HTTP/1.0 200 ok\n".as_slice(), &[b'x'; 1024]].concat();
         assert_eq!(respond(&long), Err(ConnectProxyError::HeaderTooLong));
         assert_eq!(respond(&long[16..]), Err(ConnectProxyError::ResponseTooLong));
+        let headers =
+            |count| [b"HTTP/1.0 200 ok\n".to_vec(), b"X: y\n".repeat(count), b"\n".to_vec()].concat();
+        assert!(respond(&headers(MAX_HEADERS)).is_ok());
+        assert_eq!(respond(&headers(MAX_HEADERS + 1)), Err(ConnectProxyError::TooManyHeaders));
     }
 }
