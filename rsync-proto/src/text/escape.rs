@@ -3,7 +3,7 @@
 /// Which bytes above 0x7F a stream can show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Charset {
-    /// Valid UTF-8 passes; other bytes are escaped.
+    /// Valid UTF-8 passes but for control characters (spec 10 SEC-140); other bytes are escaped.
     #[default]
     Utf8,
     /// Nothing above 0x7F passes.
@@ -36,7 +36,7 @@ pub fn escape_name(text: &[u8], charset: Charset, out: &mut Vec<u8>) {
             let mut rest = text;
             for chunk in text.utf8_chunks() {
                 let valid = chunk.valid().len();
-                escape_bytes(rest, valid, |_| false, out);
+                escape_bytes(rest, valid, |at| is_of_c1(rest, at), out);
                 rest = &rest[valid..];
                 for &byte in chunk.invalid() {
                     push_octal(byte, out);
@@ -44,7 +44,7 @@ pub fn escape_name(text: &[u8], charset: Charset, out: &mut Vec<u8>) {
                 rest = &rest[chunk.invalid().len()..];
             }
         }
-        Charset::Ascii => escape_bytes(text, text.len(), |byte| byte >= 0x80, out),
+        Charset::Ascii => escape_bytes(text, text.len(), |at| text[at] >= 0x80, out),
         Charset::Raw => escape_bytes(text, text.len(), |_| false, out),
     }
 }
@@ -52,14 +52,24 @@ pub fn escape_name(text: &[u8], charset: Charset, out: &mut Vec<u8>) {
 /// Appends one line to `out` for a log file; the line feed at its end is dropped.
 pub fn escape_log(text: &[u8], out: &mut Vec<u8>) {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
-    escape_bytes(text, text.len(), |byte| (0x80..0xa0).contains(&byte), out);
+    escape_bytes(text, text.len(), |at| C1.contains(&text[at]), out);
 }
 
-/// Escapes the first `len` bytes of `text`; what follows is only looked at for `\#ddd`.
-fn escape_bytes(text: &[u8], len: usize, also: impl Fn(u8) -> bool, out: &mut Vec<u8>) {
+/// The control characters above 0x7F, and the last bytes of their UTF-8 forms, which begin with 0xC2.
+const C1: std::ops::Range<u8> = 0x80..0xa0;
+
+/// Whether the byte at `at` of valid UTF-8 belongs to a control character above 0x7F.
+fn is_of_c1(text: &[u8], at: usize) -> bool {
+    let begins = |at: usize| text[at] == 0xc2 && text.get(at + 1).is_some_and(|last| C1.contains(last));
+    begins(at) || at > 0 && begins(at - 1)
+}
+
+/// Escapes the first `len` bytes of `text`, those at the places that `also` names as well; what follows is
+/// only looked at for `\#ddd`.
+fn escape_bytes(text: &[u8], len: usize, also: impl Fn(usize) -> bool, out: &mut Vec<u8>) {
     for (at, &byte) in text.iter().enumerate().take(len) {
         let looks_escaped = byte == b'\\' && is_escape(&text[at + 1..]);
-        if (byte < 0x20 && byte != b'\t') || looks_escaped || also(byte) {
+        if (byte < 0x20 && byte != b'\t') || looks_escaped || also(at) {
             push_octal(byte, out);
         } else {
             out.push(byte);
@@ -107,6 +117,10 @@ mod tests {
         assert_eq!(message(b"bad\xffx", Charset::Utf8), "bad\\#377x");
         assert_eq!(message(b"bad\xffx", Charset::Raw), b"bad\xffx");
         assert_eq!(message("é".as_bytes(), Charset::Utf8), "é");
+        assert_eq!(
+            message("a\u{9b}2J\u{80}\u{a0}".as_bytes(), Charset::Utf8),
+            "a\\#302\\#2332J\\#302\\#200\u{a0}"
+        );
         assert_eq!(message("é".as_bytes(), Charset::Ascii), "\\#303\\#251");
         assert_eq!(message("é".as_bytes(), Charset::Raw), "é");
     }
