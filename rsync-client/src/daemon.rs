@@ -1,14 +1,13 @@
 //! The text phase with a daemon: greeting, request, password, until `OK` (spec 01 §2).
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::io::{self, Read};
 
 use bstr::BString;
-use rsync_engine::{Connection, EngineError};
+use rsync_engine::{Connection, EngineError, open_users_file};
 use rsync_proto::options::Remote;
 use rsync_proto::session::{
-    AuthDigest, Greeting, LONG_LINE_LIMIT, LineError, NEWEST_PROTOCOL, Reply, auth_answer, line,
-    request_lines,
+    AuthDigest, EARLY_INPUT_LIMIT, Greeting, LONG_LINE_LIMIT, LineError, NEWEST_PROTOCOL, Reply, auth_answer,
+    line, request_lines,
 };
 use rsync_proto::text::{Event, Severity};
 
@@ -90,8 +89,14 @@ impl Client {
 
     fn early_input(&self) -> Result<(Vec<u8>, BString), ClientError> {
         let Some(file) = &self.options.early_input else { return Ok((Vec::new(), BString::default())) };
-        let content = std::fs::read(OsStr::from_bytes(file))
-            .map_err(|source| ClientError::Read { path: file.clone(), source })?;
+        let read = || -> io::Result<Vec<u8>> {
+            let mut content = Vec::new();
+            let opened = open_users_file(file, &self.options)?;
+            // One byte more than may be sent tells that it is too much.
+            opened.take(EARLY_INPUT_LIMIT as u64 + 1).read_to_end(&mut content)?;
+            Ok(content)
+        };
+        let content = read().map_err(|source| ClientError::OpenEarlyInput { path: file.clone(), source })?;
         Ok((content, file.clone()))
     }
 
@@ -102,7 +107,7 @@ impl Client {
 
     fn password(&self, request: &PasswordRequest<'_>) -> Result<Vec<u8>, PasswordError> {
         if let Some(file) = &self.options.password_file {
-            return read_password_file(file);
+            return read_password_file(file, &self.options);
         }
         if let Some(password) = &self.environment.password {
             return Ok(password.to_vec());

@@ -149,6 +149,17 @@ pub enum ClientError {
     /// No digest for the password is known to both ends.
     #[error(transparent)]
     Digest(#[from] NoCommonDigest),
+    /// The early input cannot be read.
+    #[error(
+        "rsync: [Receiver] failed to open {path}: {}",
+        describe_errno(source.raw_os_error().unwrap_or_default())
+    )]
+    OpenEarlyInput {
+        /// The file.
+        path: BString,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The early input is too long.
     #[error(transparent)]
     EarlyInput(#[from] EarlyInputTooLong),
@@ -300,7 +311,10 @@ impl ClientError {
             Self::Shell { code } | Self::ShellFailed { code, .. } => *code,
             Self::Read { .. } | Self::TlsFile { .. } => ExitCode::FILE_IO,
             Self::FilesFrom { .. } => ExitCode::SYNTAX,
-            Self::NoLine { .. } | Self::Refused { .. } | Self::NoModule { .. } => ExitCode::START_CLIENT,
+            Self::NoLine { .. }
+            | Self::Refused { .. }
+            | Self::NoModule { .. }
+            | Self::OpenEarlyInput { .. } => ExitCode::START_CLIENT,
             Self::Setup(error) => error.exit_code(),
             Self::Greeting(error) => error.exit_code(),
             Self::Digest(error) => error.exit_code(),

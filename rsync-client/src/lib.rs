@@ -79,6 +79,7 @@ mod environment;
 mod error;
 mod local;
 mod look;
+mod pair;
 mod password;
 mod plan;
 mod prepare;

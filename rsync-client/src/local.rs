@@ -15,6 +15,7 @@ use rsync_proto::text::Role;
 use crate::ClientError;
 use crate::client::Client;
 use crate::copier::become_copier;
+use crate::pair::wants_delta;
 use crate::push::totals;
 use crate::report::TransferReport;
 
@@ -93,8 +94,9 @@ impl Client {
         let charsets = self.charset(Role::Sender)?.zip(self.server_charset()?);
         let prepared = self.prepare(&options)?;
         let mut source = prepared.source(tree, sources, &options)?;
-        if let Some(recording) = self.recording(&options)? {
-            return self.copy_recorded(options, (prepared, source), recording, sources, destination);
+        let recording = self.recording(&options)?;
+        if recording.is_some() || wants_delta(&options) {
+            return self.copy_by_pair(options, (prepared, source), recording, sources, destination);
         }
         let source_super_user = options.super_user;
         let munge_links = apply_receiver_options(&mut options);

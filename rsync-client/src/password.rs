@@ -1,14 +1,14 @@
 //! Where the password for a daemon comes from (spec 08 §12, `--password-file`).
 
-use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use bstr::{BString, ByteSlice};
+use rsync_engine::open_users_file;
 use rsync_proto::exit::ExitCode;
+use rsync_proto::options::TransferOptions;
+use rsync_proto::text::describe_errno;
 
 /// Longest password in bytes.
 const MAX_LEN: u64 = 511;
@@ -31,7 +31,10 @@ pub type AskPassword = Arc<dyn Fn(&PasswordRequest<'_>) -> io::Result<Vec<u8>> +
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// The file cannot be opened or read.
-    #[error("rsync: [Receiver] could not open password file {path}: {source}")]
+    #[error(
+        "rsync: [Receiver] could not open password file {path}: {}",
+        describe_errno(source.raw_os_error().unwrap_or_default())
+    )]
     Open {
         /// The file.
         path: BString,
@@ -66,15 +69,16 @@ impl PasswordError {
     }
 }
 
-/// Reads the first line of a password file, or of standard input if it is `-`.
-pub(crate) fn read_password_file(path: &[u8]) -> Result<Vec<u8>, PasswordError> {
+/// Reads the first line of a password file, or of standard input if it is `-`. No link of somebody else is
+/// followed (spec 10 §2).
+pub(crate) fn read_password_file(path: &[u8], options: &TransferOptions) -> Result<Vec<u8>, PasswordError> {
     let open_error = |source| PasswordError::Open { path: path.into(), source };
     let mut text = Vec::new();
     if path == b"-" {
         let mut line = io::stdin().lock().take(MAX_LEN);
         line.read_until(b'\n', &mut text).map_err(open_error)?;
     } else {
-        let file = File::open(OsStr::from_bytes(path)).map_err(open_error)?;
+        let file = open_users_file(path, options).map_err(open_error)?;
         let facts = file.metadata().map_err(open_error)?;
         if facts.mode() & 0o6 != 0 {
             return Err(PasswordError::Accessible);
@@ -96,13 +100,14 @@ pub(crate) fn read_password_file(path: &[u8]) -> Result<Vec<u8>, PasswordError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
 
     fn read(content: &[u8], mode: u32) -> Result<Vec<u8>, String> {
         let file = tempfile::NamedTempFile::new().expect("temporary file");
         std::fs::write(file.path(), content).expect("write");
         std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).expect("chmod");
-        read_password_file(file.path().as_os_str().as_bytes())
+        read_password_file(file.path().as_os_str().as_bytes(), &TransferOptions::default())
             .map_err(|error| error.to_string().split(" from ").next().unwrap_or_default().to_owned())
     }
 
@@ -117,7 +122,7 @@ mod tests {
         let refused = |text: &str| Err(text.to_owned());
         assert_eq!(read(b"x", 0o604), refused("ERROR: password file must not be other-accessible"));
         assert_eq!(read(b"\n\n", 0o600), refused("ERROR: failed to read a password"));
-        let error = read_password_file(b"/no/such/file").expect_err("missing");
+        let error = read_password_file(b"/no/such/file", &TransferOptions::default()).expect_err("missing");
         assert!(error.to_string().contains("could not open password file /no/such/file: No such file"));
     }
 }

@@ -1,14 +1,14 @@
 //! `--backup`: keeps what is about to be replaced or deleted (spec 07 §11).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use bstr::{BStr, BString};
+use bstr::BStr;
 use rsync_proto::flist::Kind;
 use rsync_proto::options::SuperUser;
-use rsync_proto::text::{Failure, Message, OptionDir, Place};
+use rsync_proto::text::{Failure, Message, OptionDir, Place, Role};
 use rustix::io::Errno;
 
 use crate::confine::{Dir, DirStack, Pinned, Stat, length_of};
@@ -33,6 +33,8 @@ pub(crate) enum Purpose {
 /// Keeps backups of one destination; each thread has its own.
 pub(crate) struct Backups<'a> {
     session: &'a Session,
+    /// Whose failures are told.
+    role: Role,
     destination: &'a Destination,
     place: Option<BackupDir<'a>>,
     may_chown: bool,
@@ -54,14 +56,17 @@ struct Backup<'b> {
     name: &'b [u8],
     /// Its path, for people.
     shown: &'b [u8],
+    /// Why it cannot be made was said.
+    told: Cell<bool>,
 }
 
 impl<'a> Backups<'a> {
     /// `None` if no backups are asked for.
-    pub(crate) fn new(session: &'a Session, destination: &'a Destination) -> Option<Self> {
+    pub(crate) fn new(session: &'a Session, destination: &'a Destination, role: Role) -> Option<Self> {
         let options = &session.options;
         options.backup.then(|| Self {
             session,
+            role,
             destination,
             place: options
                 .backup_dir
@@ -92,6 +97,18 @@ impl<'a> Backups<'a> {
         Ok(())
     }
 
+    /// What the backup of `path` is called, for people.
+    pub(crate) fn shown(&self, path: &[u8]) -> Vec<u8> {
+        let mut shown = Vec::new();
+        if let Some(place) = &self.place {
+            shown.extend_from_slice(place.path);
+            shown.push(b'/');
+        }
+        shown.extend_from_slice(path);
+        shown.extend_from_slice(&self.session.options.suffix);
+        shown
+    }
+
     /// Whether `name` looks like a backup itself, which is deleted without another one.
     fn is_backup(&self, name: &[u8]) -> bool {
         self.place.is_none() && name.ends_with(&self.session.options.suffix)
@@ -101,7 +118,7 @@ impl<'a> Backups<'a> {
     /// is gone already. Directories, and nothing at all, need no backup.
     ///
     /// # Errors
-    /// What the system says; the original is untouched then.
+    /// What the system says; the original is untouched then. A generator's failure was told.
     pub(crate) fn keep(&self, dir: &Dir, dir_path: &[u8], name: &[u8], purpose: Purpose) -> io::Result<bool> {
         let stat = match dir.stat(name) {
             Ok(stat) => stat,
@@ -125,19 +142,30 @@ impl<'a> Backups<'a> {
             return Err(Errno::INVAL.into());
         }
         let kept = [name, suffix].concat();
-        let mut shown = Vec::new();
-        if let Some(place) = &self.place {
-            shown.extend_from_slice(place.path);
-            shown.push(b'/');
-        }
-        shown.extend_from_slice(&path);
-        shown.extend_from_slice(suffix);
+        let shown = self.shown(&path);
+        let mut told = false;
         let gone = self.with_place(dir, dir_path, |place| {
-            let backup = Backup { place, name: &kept, shown: &shown };
-            self.store(dir, name, &stat, &backup, purpose)
-        })?;
-        self.session.say(Message::BackedUp(&path, &shown));
-        Ok(gone)
+            let backup = Backup { place, name: &kept, shown: &shown, told: Cell::new(false) };
+            let stored = self.store(dir, name, &stat, &backup, purpose);
+            told = backup.told.get();
+            stored
+        });
+        match &gone {
+            Ok(_) => self.session.say(Message::BackedUp(&path, &shown)),
+            // What a receiver cannot keep ends the run, and is told then.
+            Err(error) if self.role == Role::Generator && !(told && purpose == Purpose::Overwrite) => {
+                let place = self.session.place(&self.destination.path, &path);
+                self.session.failed(self.role, Failure::KeepBackup(place, &shown), error);
+            }
+            Err(_) => {}
+        }
+        gone
+    }
+
+    /// Opens what was kept of `name`.
+    pub(crate) fn open(&self, dir: &Dir, dir_path: &[u8], name: &[u8]) -> io::Result<File> {
+        let kept = [name, &self.session.options.suffix].concat();
+        self.with_place(dir, dir_path, |place| place.open_read(&kept))
     }
 
     fn store(
@@ -145,9 +173,10 @@ impl<'a> Backups<'a> {
         dir: &Dir,
         name: &[u8],
         stat: &Stat,
-        &Backup { place, name: kept, shown }: &Backup<'_>,
+        backup: &Backup<'_>,
         purpose: Purpose,
     ) -> io::Result<bool> {
+        let &Backup { place, name: kept, shown, .. } = backup;
         match place.stat(kept) {
             Ok(old) if old.same_file(stat) && purpose != Purpose::Overwrite => return Ok(false),
             Ok(old) if old.is_dir() => {
@@ -167,7 +196,7 @@ impl<'a> Backups<'a> {
         if purpose != Purpose::Overwrite && dir.rename(name, place, kept).is_ok() {
             return Ok(true);
         }
-        self.copy(dir, name, stat, (place, kept), purpose)?;
+        self.copy(dir, name, stat, backup, purpose)?;
         if purpose == Purpose::Delete {
             dir.unlink(name)?;
         }
@@ -198,15 +227,20 @@ impl<'a> Backups<'a> {
         dir: &Dir,
         name: &[u8],
         stat: &Stat,
-        (place, kept): (&Dir, &[u8]),
+        backup: &Backup<'_>,
         purpose: Purpose,
     ) -> io::Result<()> {
+        let &Backup { place, name: kept, shown, .. } = backup;
         // Of a device that is written to, what was in it is kept.
         let written = purpose == Purpose::Overwrite && self.session.options.write_devices;
         if stat.is_file() || stat.kind().is_device() && written {
             let (from, _) = dir.open_content_and_stat(name)?;
             let length = length_of(&from)?;
-            let (mut to, temp) = place.create_temp(kept, &mut rand::random)?;
+            let (mut to, temp) = place.create_temp(kept, &mut rand::random).inspect_err(|error| {
+                let shown = self.session.place(&self.destination.path, shown);
+                self.session.failed(self.role, Failure::OpenBackup(shown), error);
+                backup.told.set(true);
+            })?;
             let copied = io::copy(&mut io::Read::take(&from, length), &mut to)
                 .and_then(|_| self.copy_attributes(stat, Some(&from), &Pinned::of(&to)))
                 .and_then(|()| place.rename(&temp, place, kept));
@@ -308,8 +342,8 @@ impl<'a> Backups<'a> {
     }
 
     /// The failure of a backup that ends the run (exit 11).
-    pub(crate) fn failed(&self, place: Place<'_>, name: &[u8], source: io::Error) -> EngineError {
-        let shown: BString = [name, &self.session.options.suffix].concat().into();
+    pub(crate) fn failed(&self, place: Place<'_>, source: io::Error) -> EngineError {
+        let shown = self.shown(place.name);
         let mut text = b"rsync: [receiver] ".to_vec();
         Failure::KeepBackup(place, &shown).render(&mut text);
         EngineError::FileIo { text: text.into(), source }

@@ -15,7 +15,7 @@ use rsync_proto::flist::EntryRef;
 use rsync_proto::text::{Event, Message};
 
 use crate::companions::{self, Alternate};
-use crate::confine::{Bounds, Dir, DirStack};
+use crate::confine::{Bounds, Dir, DirStack, Stat};
 use crate::{EngineError, Session};
 
 /// The directory that entries are placed in.
@@ -196,6 +196,12 @@ impl Destination {
     pub(crate) fn dirs(&self, session: &Session) -> DirStack {
         let links = session.options.keep_dirlinks.then(|| self.bounds.clone());
         DirStack::new(Arc::clone(&self.root)).following(links)
+    }
+
+    /// What is at the place of `entry`.
+    pub(crate) fn stat(&self, session: &Session, entry: EntryRef<'_>) -> io::Result<Stat> {
+        let (dir, name) = self.place_of(&entry);
+        self.dirs(session).dir(dir)?.stat(name)
     }
 
     /// Directory part and name under which `entry` is placed.

@@ -32,8 +32,9 @@ mod socket_options;
 pub mod tree;
 mod voice;
 
-pub use batch::{Recorder, ReplaySetup, create_batch_file, open_batch_file, replay};
-pub use confine::{Dir, DirStack, Pinned, Stat, open_operator_file, open_operator_log, open_operator_state};
+pub use batch::{Recorder, ReplaySetup, create_batch_file, replay};
+pub use confine::{Dir, DirStack, Pinned, Stat};
+pub use confine::{open_operator_file, open_operator_log, open_operator_state, open_users_file};
 pub use connection::Connection;
 pub use copier::{Copier, CopierError};
 pub use error::EngineError;

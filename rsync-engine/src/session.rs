@@ -22,6 +22,7 @@ use rsync_proto::wire::Message as WireMessage;
 use crate::EngineError;
 use crate::batch::Recorder;
 use crate::confine::{Bounds, Dir, Trust};
+use crate::destination::Destination;
 use crate::link::LinkControl;
 use crate::meta::fake_super::CorruptStat;
 use crate::meta::{OwnerIds, SystemIds};
@@ -54,6 +55,8 @@ pub struct Session {
     pub recorder: Option<Recorder>,
     /// The module that a daemon receives into; `None` for everybody else.
     pub module: Option<Arc<ServedModule>>,
+    /// Where the receiving side puts files, once it knows.
+    pub(crate) landing: Arc<OnceLock<Destination>>,
     /// The first list has come.
     listed: Arc<AtomicBool>,
 }
@@ -143,6 +146,7 @@ impl Session {
             counters: Arc::default(),
             recorder: None,
             module: None,
+            landing: Arc::default(),
             listed: Arc::default(),
         }
     }
@@ -162,8 +166,15 @@ impl Session {
             counters: Arc::clone(&self.counters),
             recorder: self.recorder.clone(),
             module: self.module.clone(),
+            landing: Arc::clone(&self.landing),
             listed: Arc::clone(&self.listed),
         }
+    }
+
+    /// Tells this sending side where `receiving`, the other side in the same process, puts files: no source is
+    /// removed (`--remove-source-files`) that is its own copy.
+    pub fn land_with(&mut self, receiving: &Self) {
+        self.landing = Arc::clone(&receiving.landing);
     }
 
     /// Says that the receiving side has its first list.

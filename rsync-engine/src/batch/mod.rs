@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rsync_proto::options::TransferOptions;
 
-use crate::confine::{Dir, Trust, create_operator_file, open_trusted_file};
+use crate::confine::{Dir, Trust, create_operator_file};
 
 pub use record::Recorder;
 pub use replay::{ReplaySetup, replay};
@@ -20,12 +20,4 @@ pub use replay::{ReplaySetup, replay};
 /// What the system says; `ELOOP` for a link on the way that neither root nor this user made.
 pub fn create_batch_file(path: &[u8], mode: u32, options: &TransferOptions) -> io::Result<File> {
     create_operator_file(&Dir::open(Path::new("."))?, path, mode, Trust::of(options))
-}
-
-/// Opens a batch file for reading.
-///
-/// # Errors
-/// What the system says; `ELOOP` for a link on the way that neither root nor this user made.
-pub fn open_batch_file(path: &[u8], options: &TransferOptions) -> io::Result<File> {
-    open_trusted_file(&Dir::open(Path::new("."))?, path, Trust::of(options))
 }

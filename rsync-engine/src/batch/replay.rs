@@ -51,7 +51,7 @@ pub fn replay(
     let options = &session.options;
     let xattr_rules =
         XattrRules::new(options.super_user, options.xattrs, &Arc::new(filters.clone()), Side::Receiver);
-    let (shared, notices) = Shared::new(xattr_rules);
+    let (shared, notices) = Shared::new(session, xattr_rules);
     let mut recording = Recording {
         session,
         shared: &shared,

@@ -18,10 +18,8 @@ pub(crate) use bounds::Bounds;
 pub use dir::Dir;
 pub(crate) use dir::stat_fd;
 pub(crate) use follow::{Reach, length_of};
-pub(crate) use owner_walk::{
-    Trust, create_operator_file, make_operator_dir, open_operator_dir, open_trusted_file,
-};
-pub use owner_walk::{open_operator_file, open_operator_log, open_operator_state};
+pub(crate) use owner_walk::{Trust, create_operator_file, make_operator_dir, open_operator_dir};
+pub use owner_walk::{open_operator_file, open_operator_log, open_operator_state, open_users_file};
 pub use pinned::Pinned;
 pub use stack::DirStack;
 pub use stat::Stat;

@@ -50,8 +50,16 @@ pub fn open_operator_file(start: &Dir, path: &[u8]) -> io::Result<File> {
     open_trusted_file(start, path, Trust::OwnLinks)
 }
 
+/// Opens the file that the user of these options names, for reading.
+///
+/// # Errors
+/// What the system says; `ELOOP` for a link that neither root nor we made, unless `--insecure-links` allows it.
+pub fn open_users_file(path: &[u8], options: &TransferOptions) -> io::Result<File> {
+    open_trusted_file(&Dir::open(Path::new("."))?, path, Trust::of(options))
+}
+
 /// [`open_operator_file`] with a say about links.
-pub(crate) fn open_trusted_file(start: &Dir, path: &[u8], trust: Trust) -> io::Result<File> {
+pub(super) fn open_trusted_file(start: &Dir, path: &[u8], trust: Trust) -> io::Result<File> {
     let mut walk = Walk::new(start, path, trust)?;
     while let Some(step) = walk.step()? {
         match step {

@@ -1,7 +1,7 @@
 //! Directories: made when their turn comes, their times set again after everything inside
 //! (spec 07 §3 "Directory", §12).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ pub(crate) struct Directories {
     imagined: HashSet<Vec<u8>>,
     /// Made before their own list came up, so that they still count as new then.
     early: HashSet<Vec<u8>>,
+    /// The permissions that those get back which are open to their owner while they are worked in.
+    held_open: HashMap<Vec<u8>, u32>,
     /// Those to look at again when everything is done: list and place.
     later: Vec<(Arc<Segment>, usize)>,
 }
@@ -76,7 +78,7 @@ impl Generator<'_> {
     /// of the parent can be set when the parent is done (spec 07 §1).
     pub(super) fn prepare_directory(&mut self, at: At<'_>) -> Result<(), EngineError> {
         let options = &self.session.options;
-        let early = options.times && !options.omit_dir_times && !options.dry_run && !options.existing;
+        let early = self.makes_early();
         let skipped = self.directories.skips(at.path) || self.is_left_out(&at) || self.is_excluded(&at);
         if !early || at.path == b"." || skipped {
             return Ok(());
@@ -94,6 +96,12 @@ impl Generator<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Incremental recursion: whether directories are made with the list of their parent already.
+    fn makes_early(&self) -> bool {
+        let options = &self.session.options;
+        options.times && !options.omit_dir_times && !options.dry_run && !options.existing
     }
 
     /// Makes a directory and sets its attributes (spec 07 §3 "Directory (full)").
@@ -218,24 +226,29 @@ impl Generator<'_> {
             wanted.mode |= current.mode & 0o2000;
         }
         if held_open {
+            self.directories.held_open.insert(at.path.to_vec(), wanted.mode);
             wanted.mode = usable;
         }
         let times = if existing.is_none() { Times::Exact } else { Times::Window };
         self.apply(at, &current, &wanted, times);
         let incremental = self.session.negotiated.incremental_recursion();
         // The root has no list of its own whose end could be waited for.
-        let changes_later = !incremental || self.deletes_late() || (held_open && at.path == b".");
+        let waits = held_open && (at.path == b"." || !self.makes_early());
+        let changes_later = !incremental || self.deletes_late() || waits;
         if (keeps_time(&at.entry, &self.session.options) || held_open) && changes_later {
             self.directories.later.push((Arc::clone(at.list), at.entry.place()));
         }
     }
 
-    /// Incremental recursion: everything in the directory of `list` is done.
+    /// Incremental recursion: everything in the directory of `list` is done, but for directories that are made
+    /// with lists of their own.
     pub(super) fn touch_up_list(&mut self, list: &Arc<Segment>) {
         if self.deletes_late() {
             return;
         }
-        if let Some((owner, place)) = self.files.holder(list.start() - 1) {
+        let Some((owner, place)) = self.files.holder(list.start() - 1) else { return };
+        let path = owner.get(place).map(EntryRef::path).unwrap_or_default();
+        if self.makes_early() || !self.directories.held_open.contains_key(&*path) {
             self.touch_up(&owner, place);
         }
     }
@@ -261,7 +274,10 @@ impl Generator<'_> {
         if !current.is_dir() {
             return;
         }
-        let wanted = self.wanted(&at, Some(&current));
+        let mut wanted = self.wanted(&at, Some(&current));
+        if let Some(mode) = self.directories.held_open.remove(&*path) {
+            wanted.mode = mode;
+        }
         let listed = mtime(&at.entry);
         let just_changed = current.mtime.0 >= self.started && current.mtime != listed;
         let stale = keeps_time(&at.entry, options)

@@ -16,6 +16,7 @@ use super::nodes::class;
 use super::run::Generator;
 use super::similar::Found;
 use crate::EngineError;
+use crate::backup::Purpose;
 use crate::confine::{Dir, Stat, length_of};
 use crate::meta::Times;
 use crate::receive::shared::{Basis, Request};
@@ -212,7 +213,11 @@ impl Generator<'_> {
     ) -> Result<(), EngineError> {
         let session = self.session;
         let options = &session.options;
-        let offer = self.offer(at, regular, partial, elsewhere.as_ref());
+        let mut offer = self.offer(at, regular, partial, elsewhere.as_ref());
+        if offer.basis == Basis::Destination && self.keep_overwritten(at, &mut offer).is_err() {
+            session.errors.transfer_error();
+            return self.drop_member(at);
+        }
         let wanted = self.wanted(at, regular);
         let change = if options.checksum && regular.is_some() {
             ItemFlags::TRANSFER | ItemFlags::REPORT_CHANGE
@@ -238,6 +243,7 @@ impl Generator<'_> {
         let basis = match offer.basis {
             // The sender cannot name it, and need not.
             Basis::None | Basis::Destination | Basis::Renamed => WireBasis::Destination,
+            Basis::Backup => WireBasis::Backup,
             Basis::Partial => WireBasis::PartialDir,
             Basis::Alternate(number) => WireBasis::AlternateDir(number),
             Basis::Similar(None) => WireBasis::Fuzzy,
@@ -304,6 +310,26 @@ impl Generator<'_> {
                 Offer { basis: Basis::None, file: None, unreadable: true }
             }
         }
+    }
+
+    /// Keeps what is about to be written in place, where that is wanted. A delta is then made of the copy, whose
+    /// blocks stay where they are (spec 05 §5.2).
+    fn keep_overwritten(&mut self, at: &At<'_>, offer: &mut Offer) -> io::Result<()> {
+        let options = &self.session.options;
+        let (Some(backups), Some(destination)) = (&self.backups, self.destination) else { return Ok(()) };
+        if !options.inplace || options.dry_run || self.in_redo {
+            return Ok(());
+        }
+        let (dir_path, name) = destination.place_of(&at.entry);
+        let dir = self.dirs.dir(dir_path)?;
+        backups.keep(dir, dir_path, name, Purpose::Overwrite)?;
+        if options.append != Append::Off || options.write_devices || self.session.sends_whole_files() {
+            return Ok(());
+        }
+        let file = backups.open(dir, dir_path, name)?;
+        let length = length_of(&file)?;
+        *offer = Offer { basis: Basis::Backup, file: Some((file, length)), unreadable: false };
+        Ok(())
     }
 
     /// The head of the sums, and where an append starts.

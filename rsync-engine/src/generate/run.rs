@@ -169,7 +169,7 @@ impl<'a> Generator<'a> {
                 self.directories.made_early(b".");
             }
             Backups::check(self.session, destination)?;
-            self.backups = Backups::new(self.session, destination);
+            self.backups = Backups::new(self.session, destination, Role::Generator);
             self.alternates = destination.alternates.iter().map(Alternate::stack).collect();
             self.destination = Some(destination);
         }

@@ -32,7 +32,7 @@ use crate::meta::XattrRules;
 use crate::receive::shared::Shared;
 use crate::scan::ScanRequest;
 use crate::tree::Tree;
-use crate::{EngineError, SendReport, Session};
+use crate::{EngineError, ErrorState, SendReport, Session};
 use backlog::{Backlog, Later};
 use crew::Crew;
 use lists::LocalLists;
@@ -82,7 +82,7 @@ pub fn copy(session: &Arc<Session>, setup: LocalSetup) -> Result<SendReport, Eng
         |super_user, side| XattrRules::new(super_user, options.xattrs, &Arc::new(filters.clone()), side);
     let xattr_rules = rules_of(options.super_user, Side::Receiver);
     let source_rules = rules_of(source_super_user, Side::Sender);
-    let (shared, notices) = Shared::new(xattr_rules);
+    let (shared, notices) = Shared::new(session, xattr_rules);
     let started = Instant::now();
     let crew = works_ahead(session).then(Arc::<Crew>::default);
     let pipeline = crew.as_ref().map(|crew| Pipeline::new(session, crew));
@@ -93,7 +93,10 @@ pub fn copy(session: &Arc<Session>, setup: LocalSetup) -> Result<SendReport, Eng
     let later = Arc::new(Later::new(&session.events));
     let at_work = session.reporting_to(Arc::clone(&later) as _, Arc::clone(&session.errors));
     let speaking = ordered.as_ref().unwrap_or(session);
-    let lists = LocalLists::new(speaking, &shared, (tree, source_rules), request, names, owners)?
+    // What goes wrong while a list is made counts when the generator gets that list, as over a wire.
+    let found = Arc::<ErrorState>::default();
+    let scanning = Arc::new(speaking.reporting_to(Arc::clone(&speaking.events), Arc::clone(&found)));
+    let lists = LocalLists::new(&scanning, &shared, (tree, source_rules), request, names, owners)?
         .munging(munge_links);
     let copied = std::thread::scope(|scope| -> Result<_, EngineError> {
         let workshop = match (&crew, pipeline) {
@@ -109,7 +112,8 @@ pub fn copy(session: &Arc<Session>, setup: LocalSetup) -> Result<SendReport, Eng
             _ => Workshop::Here(Backlog::default()),
         };
         let _ends = crew.as_deref().map(Closing);
-        let mut peer = LocalPeer::new(speaking, &shared, lists, started, workshop, (&at_work, &later));
+        let mut peer =
+            LocalPeer::new(speaking, &shared, lists, started, workshop, (&at_work, &later), &found);
         let generator = Generator::new(speaking, &shared, &mut peer, notices, Deleter::new(filters));
         let generator = generator.map_err(|source| EngineError::FileIo {
             text: "rsync: [Receiver] cannot open the current directory".into(),
@@ -118,6 +122,7 @@ pub fn copy(session: &Arc<Session>, setup: LocalSetup) -> Result<SendReport, Eng
         let (_, deleted) = generator.run(&destination)?;
         Ok((deleted, peer.asked(), peer.into_report()))
     });
+    session.errors.take_over(&found);
     let (deleted, asked, report) = copied?;
     session.counters.bytes_read.store(asked, Ordering::Relaxed);
     Ok(SendReport { deleted: Some(deleted), ..report })

@@ -18,7 +18,7 @@ use super::worker::{Asked, Copied, REQUEST_COST, SourceDir, Worker, tell};
 use crate::generate::Peer;
 use crate::receive::shared::{Notice, Shared};
 use crate::send::{count_of, remove_source, say};
-use crate::{EngineError, SendReport, Session};
+use crate::{EngineError, ErrorState, SendReport, Session};
 
 /// So many entries are known beyond what the generator works on, while there are more (spec 03 §8.5).
 const LOOKAHEAD: u32 = 1000;
@@ -41,8 +41,11 @@ pub(super) struct LocalPeer<'a> {
     files: FileList,
     started: Instant,
     scanned_first: bool,
-    /// Lists that the generator does not know yet: it gets the first alone, as over a wire.
-    ahead: Vec<Arc<Segment>>,
+    /// Lists that the generator does not know yet, with the errors in making them: it gets the first alone,
+    /// as over a wire.
+    ahead: Vec<(Arc<Segment>, ErrorState)>,
+    /// The errors in making the next list.
+    found: &'a ErrorState,
     answers: Answers,
     workshop: Workshop<'a>,
     /// Does what is done in the generator's thread.
@@ -67,6 +70,7 @@ impl<'a> LocalPeer<'a> {
         started: Instant,
         workshop: Workshop<'a>,
         (at_work, later): (&'a Session, &'a Later),
+        found: &'a ErrorState,
     ) -> Self {
         Self {
             session,
@@ -76,6 +80,7 @@ impl<'a> LocalPeer<'a> {
             started,
             scanned_first: false,
             ahead: Vec::new(),
+            found,
             answers: Answers::new(&session.negotiated),
             workshop,
             worker: Worker::new(at_work, shared),
@@ -115,7 +120,9 @@ impl<'a> LocalPeer<'a> {
         let found = list.is_some();
         if let Some(list) = list.map(Arc::new) {
             self.files.append(Arc::clone(&list))?;
-            self.ahead.push(list);
+            let errors = ErrorState::default();
+            errors.take_over(self.found);
+            self.ahead.push((list, errors));
         }
         if !found {
             self.files.complete();
@@ -134,7 +141,8 @@ impl<'a> LocalPeer<'a> {
 
     /// Gives the generator the lists that it does not know yet.
     fn hand_over(&mut self) {
-        for list in self.ahead.drain(..) {
+        for (list, errors) in self.ahead.drain(..) {
+            self.session.errors.take_over(&errors);
             self.shared.notify(Notice::List(list));
         }
         if self.files.is_complete() {
@@ -422,7 +430,8 @@ impl Peer for LocalPeer<'_> {
             self.hand_over();
         } else {
             self.scan()?;
-            if let Some(first) = self.ahead.pop() {
+            if let Some((first, errors)) = self.ahead.pop() {
+                self.session.errors.take_over(&errors);
                 self.shared.notify(Notice::List(first));
             }
             self.scan_ahead()?;

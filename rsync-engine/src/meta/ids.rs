@@ -108,3 +108,65 @@ impl OwnerIds for SystemIds {
         Group::from_name(name).ok()?.map(|group| group.gid.as_raw())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rsync_proto::options::TransferOptions;
+
+    use super::*;
+
+    /// Knows `joe` and `staff`.
+    struct Few;
+
+    impl OwnerIds for Few {
+        fn user(&self, name: &[u8]) -> Option<u32> {
+            (name == b"joe").then_some(7)
+        }
+
+        fn group(&self, name: &[u8]) -> Option<u32> {
+            (name == b"staff").then_some(8)
+        }
+    }
+
+    fn ids(numeric: bool) -> LocalIds {
+        LocalIds {
+            privilege: Privilege::of_process(&TransferOptions::default()),
+            numeric,
+            users: IdMap::default(),
+            groups: IdMap::default(),
+            known_users: HashMap::new(),
+            known_groups: HashMap::new(),
+            find: Arc::new(Few),
+        }
+    }
+
+    fn owners(ids: &mut LocalIds, names: &IdNames, uid: u32, gid: u32) -> (u32, u32) {
+        let (uid, gid, _) = ids.map(names, uid, gid);
+        (uid, gid)
+    }
+
+    /// SEC-055.
+    #[test]
+    fn a_name_that_nobody_has_here_is_never_root() {
+        let mut names = IdNames::default();
+        for (id, name) in [(1000, &b"joe"[..]), (1001, b"nobody here"), (1002, b""), (1003, b"jo\ne")] {
+            names.learn(Owner::User, id, name);
+            names.learn(Owner::Group, id, name);
+        }
+        names.learn(Owner::Group, 50, b"staff");
+        names.learn(Owner::User, 0, b"joe");
+        let mut ids = ids(false);
+        assert_eq!(owners(&mut ids, &names, 1000, 50), (7, 8));
+        for id in [1001, 1002, 1003, 1004] {
+            assert_eq!(owners(&mut ids, &names, id, id), (id, id));
+        }
+        assert_eq!(owners(&mut ids, &names, 0, 0), (0, 0), "root keeps its number whatever it is called");
+    }
+
+    #[test]
+    fn numbers_count_where_names_are_not_wanted() {
+        let mut names = IdNames::default();
+        names.learn(Owner::User, 1000, b"joe");
+        assert_eq!(owners(&mut ids(true), &names, 1000, 50), (1000, 50));
+    }
+}

@@ -103,7 +103,7 @@ pub fn receive(
     let options = &session.options;
     let xattr_rules =
         XattrRules::new(options.super_user, options.xattrs, &Arc::new(filters.clone()), Side::Receiver);
-    let (shared, notices) = Shared::new(xattr_rules);
+    let (shared, notices) = Shared::new(session, xattr_rules);
     let receiver = Receiver::new(session, &shared, inbox, guard)?;
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| receiver.run());

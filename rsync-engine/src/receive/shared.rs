@@ -12,9 +12,9 @@ use rsync_proto::options::TransferOptions;
 use rsync_proto::phase::{Event, ItemFlags};
 
 use super::target::Outcome;
-use crate::EngineError;
 use crate::destination::Destination;
 use crate::meta::{ReceivedAttributes, WantedAcls, XattrRules};
+use crate::{EngineError, Session};
 
 /// What the generator offered for a transfer; the sender's echo can only confirm it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) enum Basis {
     None,
     /// The file at the destination.
     Destination,
+    /// The copy of it that was kept before it is written in place.
+    Backup,
     /// What an interrupted transfer left in the partial directory.
     Partial,
     /// The file of the same name in the alternate destination of this number.
@@ -124,7 +126,7 @@ pub(crate) struct Shared {
     pub(crate) received: ReceivedAttributes,
     /// Which extended attributes take part.
     pub(crate) xattr_rules: XattrRules,
-    destination: OnceLock<Destination>,
+    destination: Arc<OnceLock<Destination>>,
     empty: AtomicBool,
     /// DONEs that the generator has sent and the sender has not answered.
     dones: AtomicUsize,
@@ -141,13 +143,13 @@ const FINISHED_AT_ONCE: usize = 64;
 
 impl Shared {
     /// Makes the shared state and the generator's end of the queue.
-    pub(crate) fn new(xattr_rules: XattrRules) -> (Self, mpsc::Receiver<Notice>) {
+    pub(crate) fn new(session: &Session, xattr_rules: XattrRules) -> (Self, mpsc::Receiver<Notice>) {
         let (sender, receiver) = mpsc::channel();
         let shared = Self {
             requests: Requests::default(),
             received: ReceivedAttributes::default(),
             xattr_rules,
-            destination: OnceLock::new(),
+            destination: Arc::clone(&session.landing),
             empty: AtomicBool::new(false),
             dones: AtomicUsize::new(0),
             notices: Mutex::new(sender),

@@ -70,7 +70,7 @@ impl<'a> Target<'a> {
             dirs: destination.dirs(session),
             attributes: Attributes::new(&session.options),
             partial: PartialDir::of(session),
-            backups: Backups::new(session, destination),
+            backups: Backups::new(session, destination, Role::Receiver),
             alternates: destination.alternates.iter().map(Alternate::stack).collect(),
             delayed: Vec::new(),
         }
@@ -113,16 +113,11 @@ impl<'a> Target<'a> {
         let devices = session.options.write_devices;
         let existing = existing.filter(|stat| stat.is_file() || devices && stat.kind().is_device());
         let temps = self.destination.temps.as_ref().unwrap_or(dir);
-        let backups = self.backups.as_ref().filter(|_| session.options.inplace && !request.redo);
-        if let Some(backups) = backups
-            && let Err(error) = backups.keep(dir, dir_path, name, Purpose::Overwrite)
-        {
-            return Err(backups.failed(place, name, error));
-        }
         let basis = match request.basis {
             Basis::None => None,
             Basis::Destination if devices => dir.open_content_and_stat(name).ok().map(|(file, _)| file),
             Basis::Destination => dir.open_read(name).ok(),
+            Basis::Backup => self.backups.as_ref().and_then(|backups| backups.open(dir, dir_path, name).ok()),
             Basis::Partial => partial.and_then(|partial| partial.open(dir).ok()?.open_read(name).ok()),
             Basis::Alternate(number) => open_alternate(&mut self.alternates, number, dir_path, name),
             Basis::Renamed => {
@@ -174,7 +169,8 @@ impl<'a> Target<'a> {
             request,
             progress,
             basis: basis.as_ref(),
-            in_place: draft.temp.is_none() && matches!(request.basis, Basis::Destination | Basis::Partial),
+            in_place: draft.temp.is_none()
+                && matches!(request.basis, Basis::Destination | Basis::Backup | Basis::Partial),
             new_file: draft.temp.is_some(),
             output: Some(&mut draft.output),
             has_data: &has_data,
@@ -403,7 +399,7 @@ impl Finish<'_> {
         let Some(backups) = self.backups else { return Ok(()) };
         match backups.keep(self.dir, self.dir_path, self.name, Purpose::Replace) {
             Ok(_) => Ok(()),
-            Err(error) => Err(backups.failed(self.place, self.name, error)),
+            Err(error) => Err(backups.failed(self.place, error)),
         }
     }
 

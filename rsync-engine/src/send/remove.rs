@@ -20,7 +20,9 @@ impl<L: Lists> Sender<'_, L> {
         self.ledger.find(index, "successful_send")?;
         let Some(list) = self.files.list_of(index).cloned() else { return Ok(()) };
         let Some(entry) = list.by_index(index) else { return Ok(()) };
-        remove_source(self.session, entry, (&entry.path(), self.lists.dir_of(entry)), None);
+        let landing = self.session.landing.get();
+        let destination = landing.and_then(|landing| landing.stat(self.session, entry).ok());
+        remove_source(self.session, entry, (&entry.path(), self.lists.dir_of(entry)), destination);
         self.send_messages()
     }
 }

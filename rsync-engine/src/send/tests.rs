@@ -522,6 +522,34 @@ fn a_source_is_removed_once_it_is_in_place() {
     assert!(!dir.path().join("a").exists());
 }
 
+/// SEC-022: what is there now was never sent.
+#[test]
+fn a_source_that_changed_since_it_was_listed_is_kept() {
+    for (content, time) in [(&b"longer than listed\n"[..], 0), (b"HELLO\n", 1)] {
+        let dir = tempfile::tempdir().expect("directory");
+        std::fs::write(dir.path().join("a"), content).expect("file");
+        let file = std::fs::File::options().write(true).open(dir.path().join("a")).expect("file");
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(time);
+        file.set_modified(time).expect("time");
+        let mut play = Play::new(29);
+        play.options.remove_source = RemoveSource::Files;
+        play.lists = vec![(0, vec!["a"])];
+        play.tree = local(dir.path());
+        let done = [0xff; 4];
+        let outcome = play.run(|peer| {
+            peer.hears(LIST);
+            peer.tells(&Message::Success(0));
+            peer.says(&done);
+            peer.hears(&done);
+            peer.says(&joined(&[&done, &done, &done]));
+            while peer.fill() > 0 {}
+        });
+        assert!(outcome.result.is_ok(), "{:?}", outcome.result);
+        assert_eq!(outcome.code, ExitCode::PARTIAL, "{:?}", outcome.texts);
+        assert!(dir.path().join("a").exists());
+    }
+}
+
 fn local(path: &std::path::Path) -> Arc<dyn Tree> {
     Arc::new(LocalTree::new(crate::Dir::open(path).expect("directory")))
 }

@@ -112,6 +112,8 @@ pub enum Failure<'a> {
     SetTimes(Place<'a>),
     /// An entry cannot be looked at again before its attributes are set.
     Stat(Place<'a>),
+    /// The copy that is to be a backup cannot be made.
+    OpenBackup(Place<'a>),
     /// The fallback copy to this backup name failed.
     KeepBackup(Place<'a>, &'a [u8]),
     /// A directory for backups cannot be made.
@@ -195,6 +197,7 @@ impl Failure<'_> {
             Self::SetPermissions(place) => around(out, "failed to set permissions on ", place, ""),
             Self::SetTimes(place) => around(out, "failed to set times on ", place, ""),
             Self::Stat(place) => around(out, "stat ", place, " failed"),
+            Self::OpenBackup(place) => around(out, "open ", place, ""),
             Self::KeepBackup(place, backup) => around_to(out, "keep_backup failed: ", place, backup),
             Self::MakeBackupDir(dir) => append(out, &[b"backup mkdir ", dir, b" failed"]),
             Self::SetAcl(name, kind) => {

@@ -114,6 +114,7 @@ fn messages() -> Vec<Message<'static>> {
         receiver(F::Mkstemp(Q)),
         Message::TempNameTooLong(P),
         receiver(F::OpenTarget(Q)),
+        receiver(F::OpenBackup(Q)),
         Message::IsDirectory(Q),
         receiver(F::Fstat(Q)),
         Message::VerificationRetry { name: P, kept: Kept::Discarded, batch: false },
