@@ -77,6 +77,11 @@ impl Console {
         Self::with_streams(options, role, log, Box::new(std::io::stdout()), Box::new(std::io::stderr()))
     }
 
+    /// Writes to a log file alone, as a server does whose client talks to the user.
+    pub(crate) fn logging(options: &TransferOptions, role: Role, log: File) -> Self {
+        Self::with_streams(options, role, Some(log), Box::new(std::io::sink()), Box::new(std::io::sink()))
+    }
+
     fn with_streams(
         options: &TransferOptions,
         role: Role,
@@ -424,18 +429,18 @@ fn above<T>(bar: Option<&Bar>, print: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Opens the log file of a client.
+/// Opens the log file of a client or a server, as `role` says.
 ///
 /// # Errors
 /// The line to print when that fails; the transfer goes on without a log.
-pub(crate) fn open_log(path: &BString, insecure_links: bool) -> Result<File, String> {
+pub(crate) fn open_log(path: &BString, insecure_links: bool, role: Role) -> Result<File, String> {
     let here = Dir::open(std::path::Path::new("."));
     here.and_then(|here| open_operator_log(&here, path, insecure_links)).map_err(|error| {
         let reason = match error.raw_os_error() {
             Some(errno) => rsync_proto::text::failure::describe_errno(errno),
             None => error.to_string(),
         };
-        format!("rsync: [client] failed to open log-file {path}: {reason}")
+        format!("rsync: [{}] failed to open log-file {path}: {reason}", role.name())
     })
 }
 
@@ -582,7 +587,8 @@ mod tests {
     #[test]
     fn the_log_file_has_its_own_format_and_no_client_texts() {
         let log = tempfile::NamedTempFile::new().expect("a file");
-        let opened = open_log(&BString::from(log.path().to_str().expect("text")), false).expect("opens");
+        let opened =
+            open_log(&BString::from(log.path().to_str().expect("text")), false, Role::Client).expect("opens");
         let shown = printed("-v", Some(opened), |console| {
             transfer(console);
             console.emit(Event::Deleted { name: b"old", is_dir: false });
@@ -595,7 +601,7 @@ mod tests {
 
     #[test]
     fn a_log_file_that_cannot_be_opened_is_reported() {
-        let error = open_log(&"/nonexistent/log".into(), false).expect_err("cannot open");
+        let error = open_log(&"/nonexistent/log".into(), false, Role::Client).expect_err("cannot open");
         let expected =
             "rsync: [client] failed to open log-file /nonexistent/log: No such file or directory (2)";
         assert_eq!(error, expected);

@@ -28,7 +28,7 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
         Endpoints::Pull { .. } | Endpoints::Replay { .. } => Role::EarlyReceiver,
         Endpoints::Push { .. } | Endpoints::Local { .. } => Role::Sender,
     };
-    let log = options.log_file.as_ref().map(|path| open_log(path, options.insecure_links));
+    let log = options.log_file.as_ref().map(|path| open_log(path, options.insecure_links, Role::Client));
     let (log, log_error) = match log {
         Some(Ok(log)) => (Some(log), None),
         Some(Err(error)) => (None, Some(error)),
@@ -95,14 +95,18 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
 
 /// Runs the call; answers its exit code, and whether there was anything to transfer.
 fn call(client: &Client, found: Endpoints, output: &dyn Output) -> Result<(ExitCode, bool), ClientError> {
-    match found {
-        Endpoints::Pull { remote, sources, destination: None }
-            if remote.kind == RemoteKind::Daemon && sources.iter().all(|path| path.is_empty()) =>
-        {
-            output.modules(&client.list_modules_of(&remote)?);
+    // Without a module a daemon lists what it has, whatever was meant to be done with it.
+    let listed = match &found {
+        Endpoints::Pull { remote, sources, .. } => sources.first().map(|path| (remote, path)),
+        Endpoints::Push { remote, destination, .. } => Some((remote, destination)),
+        Endpoints::Local { .. } | Endpoints::Replay { .. } => None,
+    };
+    match listed {
+        Some((remote, path)) if remote.kind == RemoteKind::Daemon && path.is_empty() => {
+            output.modules(&client.list_modules_of(remote)?);
             Ok((ExitCode::OK, false))
         }
-        found => {
+        _ => {
             let report = client.transfer(&found)?;
             Ok((report.exit_code, report.totals.listed != KindCounts::default()))
         }

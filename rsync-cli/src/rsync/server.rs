@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bstr::BString;
@@ -23,8 +24,10 @@ use rsync_proto::options::{
 use rsync_proto::session::{
     AlgorithmVariables, ArgumentReader, Entry, Negotiated, Progress, ServerSetup, SetupError,
 };
-use rsync_proto::text::{EventSink, Role};
+use rsync_proto::text::{Event, EventSink, Role, Severity, Topic, Totals, exit_line};
 
+use crate::console::{Console, Output, open_log};
+use crate::facts::FACTS;
 use crate::zone::LocalZone;
 use crate::{reject, variable};
 
@@ -73,11 +76,72 @@ impl ServerError {
     }
 }
 
+/// Who speaks for this server, and where that is written down beside.
+struct Speaker {
+    role: Role,
+    log: Option<Arc<Console>>,
+}
+
+impl Speaker {
+    fn new(options: &TransferOptions) -> Self {
+        Self { role: role_of(options), log: None }
+    }
+
+    /// Opens the log file of `--log-file`; without it the session goes on.
+    fn open_log(&mut self, options: &TransferOptions) {
+        let Some(path) = &options.log_file else { return };
+        match open_log(path, options.insecure_links, Role::Server) {
+            Ok(log) => self.log = Some(Arc::new(Console::logging(options, self.role, log))),
+            Err(error) => {
+                crate::say_error(&error);
+                crate::say_error("Ignoring \"log file\" setting.");
+            }
+        }
+    }
+
+    fn log(&self, severity: Severity, text: &str) {
+        if let Some(log) = &self.log {
+            log.say(severity, text);
+        }
+    }
+}
+
+/// The voice of a server, and its log file.
+struct Logged {
+    voice: ServerVoice,
+    log: Arc<Console>,
+    dry_run: bool,
+}
+
+impl EventSink for Logged {
+    fn wants(&self, topic: Topic) -> bool {
+        self.voice.wants(topic) || self.log.wants(topic)
+    }
+
+    fn emit(&self, event: Event<'_>) {
+        let topic = match &event {
+            Event::Message(message) => message.topic(),
+            Event::Item { .. } => Topic::Items,
+            Event::Deleted { .. } => Topic::Deletions,
+            _ => Topic::Always,
+        };
+        // A listing is the client's, and so is what would be done.
+        let shown =
+            matches!(event, Event::Listed { .. }) || self.dry_run && matches!(event, Event::Item { .. });
+        if self.log.wants(topic) && !shown {
+            self.log.emit(event);
+        }
+        if self.voice.wants(topic) {
+            self.voice.emit(event);
+        }
+    }
+}
+
 /// Serves a session whose words all came on the command line.
 pub(crate) fn serve(request: Request) -> ExitCode {
-    let mut role = role_of(&request.options);
-    let served = streams().and_then(|connection| session(connection, request, false, &mut role));
-    finish(served, role)
+    let mut speaker = Speaker::new(&request.options);
+    let served = streams().and_then(|connection| session(connection, request, false, &mut speaker));
+    finish(served, &speaker)
 }
 
 /// Who speaks before the first list has come.
@@ -87,7 +151,7 @@ fn role_of(options: &TransferOptions) -> Role {
 
 /// Serves a session whose second list of words comes first on standard input.
 pub(crate) fn serve_secluded(pending: Pending) -> ExitCode {
-    let mut role = role_of(pending.options());
+    let mut speaker = Speaker::new(pending.options());
     let served = || {
         let mut connection = streams()?;
         let charset = charset(pending.options())?;
@@ -96,14 +160,15 @@ pub(crate) fn serve_secluded(pending: Pending) -> ExitCode {
         while let Some(word) = connection.decode(|input| reader.next(input))? {
             words.push(charset.map_or_else(|| word.clone(), |charset| charset.text_from_wire(&word).into()));
         }
-        session(connection, pending.resume(&words)?, true, &mut role)
+        session(connection, pending.resume(&words)?, true, &mut speaker)
     };
     let result = served();
-    finish(result, role)
+    finish(result, &speaker)
 }
 
-/// Says with the voice of `role` what went wrong.
-fn finish(result: Result<ExitCode, ServerError>, role: Role) -> ExitCode {
+/// Says what went wrong.
+fn finish(result: Result<ExitCode, ServerError>, speaker: &Speaker) -> ExitCode {
+    let role = speaker.role;
     match result {
         // Of a session that came to its end the client alone says how it went.
         Ok(code) => code,
@@ -122,10 +187,13 @@ fn finish(result: Result<ExitCode, ServerError>, role: Role) -> ExitCode {
             };
             if let Some(text) = text {
                 crate::say_error(&text);
+                speaker.log(Severity::Error, &text);
             }
             // A peer that announced its exit has said why.
             if !matches!(&error, ServerError::Engine(EngineError::PeerExit(_))) {
                 crate::say_exit(code, role);
+                let line = exit_line(code, role, (file!(), line!()), FACTS.version);
+                speaker.log(Severity::Error, &line.unwrap_or_default());
             }
             code
         }
@@ -141,21 +209,22 @@ fn streams() -> Result<Connection, ServerError> {
 }
 
 /// Serves what `request` asks for. No shell has expanded the paths of one that is `secluded`; of a failed
-/// transfer, `role` becomes who failed.
+/// transfer, the speaker becomes who failed.
 fn session(
     mut connection: Connection,
     request: Request,
     secluded: bool,
-    role: &mut Role,
+    speaker: &mut Speaker,
 ) -> Result<ExitCode, ServerError> {
     let Request { options, operands, .. } = request;
-    *role = role_of(&options);
+    speaker.role = role_of(&options);
+    speaker.open_log(&options);
     let charset = charset(&options)?;
     let Some((dir, paths)) = operands.split_first() else {
         return Err(ServerError::NoArguments { role: if options.sender { "sender" } else { "recv" } });
     };
     if !(options.sender && options.relative) {
-        change_dir(dir, *role)?;
+        change_dir(dir, speaker.role)?;
     }
     let control = connection.control().clone();
     if options.timeout > 0 {
@@ -172,7 +241,10 @@ fn session(
         .in_zone(Arc::new(LocalZone::new()));
     let to_client = options.stderr == StderrMode::Client || !negotiated.has_item_flags();
     let voice = if to_client { voice } else { voice.with_errors_to(Box::new(io::stderr())) };
-    let events: Arc<dyn EventSink> = Arc::new(voice);
+    let events: Arc<dyn EventSink> = match &speaker.log {
+        Some(log) => Arc::new(Logged { voice, log: Arc::clone(log), dry_run: options.dry_run }),
+        None => Arc::new(voice),
+    };
     let tree = LocalTree::here().map_err(ServerError::Streams)?.for_options(&options);
     let tree: Arc<dyn Tree> = Arc::new(tree);
     let mut files = OperatorFiles::new(Arc::clone(&tree), Arc::clone(&events), None);
@@ -201,12 +273,17 @@ fn session(
             names,
             announced_timeout: None,
         };
-        receive(connection, &session, setup).map(drop).map_err(ServerError::from)
+        receive(connection, &session, setup).map(|report| report.total_size).map_err(ServerError::from)
     };
     if let Err(ServerError::Engine(error)) = &served {
-        *role = session.server_role(error);
+        speaker.role = session.server_role(error);
     }
-    served.map(|()| session.exit_code())
+    let total_size = served?;
+    let counters = &session.counters;
+    let (sent, received) = (&counters.bytes_written, &counters.bytes_read);
+    let (sent, received) = (sent.load(Ordering::Relaxed), received.load(Ordering::Relaxed));
+    speaker.log(Severity::Log, &Totals { sent, received, total_size, ..Totals::default() }.log_line());
+    Ok(session.exit_code())
 }
 
 /// The charset of names on this side, if the client converts them.
@@ -215,7 +292,7 @@ fn charset(options: &TransferOptions) -> Result<Option<Charset>, UnknownCharset>
     options.iconv.as_ref().map(named).transpose()
 }
 
-/// Sends the files that `paths` name.
+/// Sends the files that `paths` name; answers the size of all.
 fn serve_files(
     connection: Connection,
     session: &Arc<Session>,
@@ -223,14 +300,14 @@ fn serve_files(
     files: &mut OperatorFiles,
     paths: &[Vec<u8>],
     names: Option<Vec<u8>>,
-) -> Result<(), ServerError> {
+) -> Result<u64, ServerError> {
     let setup = SendSetup { filters: own_filters(session), rule_files: files, announced_timeout: None };
     let sources = match paths {
         [] => vec![b".".to_vec()],
         paths => paths.to_vec(),
     };
     let start_dir = std::env::current_dir().map_err(ServerError::Streams)?;
-    send(connection, session, setup, |agreed: Agreed| {
+    let report = send(connection, session, setup, |agreed: Agreed| {
         let request = ScanRequest {
             sources,
             start_dir: start_dir.as_os_str().as_bytes().to_vec(),
@@ -256,7 +333,7 @@ fn serve_files(
             Box::new(SystemOwners::default()),
         ))
     })?;
-    Ok(())
+    Ok(report.total_size)
 }
 
 /// What the server's own user says `-C` stands for.
