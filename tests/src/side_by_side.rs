@@ -18,7 +18,7 @@ use crate::daemon::free_port;
 use crate::outcome::run;
 use crate::program::{Side, is_root};
 use crate::snapshot::{Compare, Snapshot};
-use crate::work::Work;
+use crate::work::{Work, give_to};
 
 /// What both daemons are given. In all texts `DIR` is a directory of each daemon's own: `DIR/m` is served,
 /// `DIR/c` is where clients are; in the words of clients `@` is the daemon.
@@ -281,14 +281,6 @@ fn group_lives(child: &mut Child) -> bool {
         let fields: Vec<&str> = stat.split_ascii_whitespace().take(3).collect();
         matches!(fields[..], [state, _, its_group] if state != "Z" && its_group == group)
     })
-}
-
-/// Makes everything beneath `path`, and itself, a user's.
-fn give_to(path: &Path, id: u32) {
-    if path.is_dir() && !path.is_symlink() {
-        fs::read_dir(path).unwrap().flatten().for_each(|entry| give_to(&entry.path(), id));
-    }
-    std::os::unix::fs::lchown(path, Some(id), Some(id)).unwrap();
 }
 
 #[cfg(test)]

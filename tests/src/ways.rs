@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::outcome::run;
 use crate::program::Side;
@@ -37,6 +38,7 @@ pub struct Copying {
     ways: Vec<Way>,
     compare: Compare,
     lines: bool,
+    new_times: bool,
 }
 
 /// What a copy left and said.
@@ -61,7 +63,8 @@ impl Copied {
 }
 
 impl Copying {
-    /// Copies a tree with these options, which are separated by blanks, into an empty directory.
+    /// Copies a tree with these options, which are separated by blanks, into an empty directory. `{work}` in
+    /// them is the test's directory.
     #[must_use]
     pub fn new(source: Tree, options: &str) -> Self {
         Self {
@@ -74,6 +77,7 @@ impl Copying {
             ways: EVERY_WAY.to_vec(),
             compare: Compare::ALL,
             lines: true,
+            new_times: true,
         }
     }
 
@@ -126,6 +130,13 @@ impl Copying {
         self
     }
 
+    /// Times that a file got by being written count as equal.
+    #[must_use]
+    pub fn whenever_written(mut self) -> Self {
+        self.new_times = false;
+        self
+    }
+
     /// Writes the trees into a new place.
     #[must_use]
     #[track_caller]
@@ -156,7 +167,9 @@ impl Copying {
         };
         let mut command = Command::new(client.rsync());
         environment(&mut command);
-        command.current_dir(work.path()).args(&self.options);
+        let here = work.path().display().to_string();
+        let options = self.options.iter().map(|option| option.replace("{work}", &here));
+        command.current_dir(work.path()).args(options);
         if way != Way::Local {
             command.arg("-e").arg(shell::plain(&work));
             command.arg(format!("--rsync-path={}", server.rsync().display()));
@@ -173,42 +186,70 @@ impl Copying {
     #[track_caller]
     pub fn assert_like_c(&self) {
         for &way in &self.ways {
-            let reference = self.run(way, Side::C, Side::C);
             let pairs: &[(Side, Side)] = match way {
                 Way::Local => &[(Side::Ours, Side::Ours)],
                 _ => &[(Side::Ours, Side::C), (Side::C, Side::Ours), (Side::Ours, Side::Ours)],
             };
-            for &(client, server) in pairs {
-                let copied = self.run(way, client, server);
-                let what =
-                    format!("{way:?} by {client:?} with {server:?}: {}\n{copied:#?}", self.options.join(" "));
-                assert_eq!(copied.code, reference.code, "{what}\nC: {reference:#?}");
-                if self.lines {
-                    assert_eq!(copied.stdout, reference.stdout, "{what}");
-                    assert_eq!(copied.stderr, reference.stderr, "{what}");
-                }
-                self.assert_same_trees(&copied, &reference, &what);
-            }
+            let problems = self.differences(way, pairs);
+            assert!(problems.is_empty(), "{}", problems.join("\n\n"));
         }
     }
 
+    /// Carries it out one way between each of these pairs, client first, and answers what exit code, lines
+    /// and trees have that those of C alone have not.
+    #[must_use]
     #[track_caller]
-    fn assert_same_trees(&self, copied: &Copied, reference: &Copied, what: &str) {
+    pub fn differences(&self, way: Way, pairs: &[(Side, Side)]) -> Vec<String> {
+        let reference = self.run(way, Side::C, Side::C);
+        let problem = |&(client, server): &(Side, Side)| {
+            let copied = self.run(way, client, server);
+            let problem = self.difference(&copied, &reference)?;
+            let options = self.options.join(" ");
+            Some(format!("{way:?} by {client:?} with {server:?}: {options}: {problem}\n{copied:#?}"))
+        };
+        pairs.iter().filter_map(problem).collect()
+    }
+
+    /// The first respect in which `copied` is not like `reference`.
+    fn difference(&self, copied: &Copied, reference: &Copied) -> Option<String> {
+        if copied.code != reference.code {
+            return Some(format!("exit code\nC: {reference:#?}"));
+        }
+        let lines =
+            [("stdout", &copied.stdout, &reference.stdout), ("stderr", &copied.stderr, &reference.stderr)];
+        for (stream, ours, theirs) in lines {
+            if self.lines && ours != theirs {
+                return Some(format!("{stream} (left), and C's\n{ours:#?}\n{theirs:#?}"));
+            }
+        }
         let names = ["source", self.target.trim_end_matches('/')];
         for name in names.into_iter().chain(self.beside.iter().map(|(name, _)| name.as_str())) {
             if !copied.work.join(name).is_dir() && !reference.work.join(name).is_dir() {
                 continue;
             }
-            let differences = copied.tree(name).differences(&reference.tree(name), self.compare);
-            assert!(differences.is_empty(), "{name}: {}\n{what}", differences.join("\n"));
+            let [ours, theirs] = [copied, reference].map(|copied| match self.new_times {
+                true => copied.tree(name),
+                false => copied.tree(name).without_times_after(UNIX_EPOCH + Duration::from_secs(NEW)),
+            });
+            let differences = ours.differences(&theirs, self.compare);
+            if !differences.is_empty() {
+                return Some(format!("{name} (left), and C's: {}", differences.join("\n")));
+            }
         }
+        None
     }
 }
+
+/// Times after this many seconds since 1970 are those of the run: trees are older.
+const NEW: u64 = 1_700_000_000;
+
+/// How lines begin that tell volume, time, or the command of the other side.
+const VARYING: [&str; 5] = ["sent ", "total size is ", "Total bytes ", "File list ", "opening connection "];
 
 /// The lines that do not depend on place, volume and time, sorted.
 fn lines(text: &str, work: &Path) -> Vec<String> {
     let text = text.replace(&work.display().to_string(), "WORK");
-    let told = text.lines().filter(|line| !line.starts_with("sent ") && !line.starts_with("total size is "));
+    let told = text.lines().filter(|line| !VARYING.iter().any(|start| line.starts_with(start)));
     let mut lines: Vec<String> =
         told.map(|line| line.split(") at ").next().unwrap_or_default().to_owned()).collect();
     lines.sort();

@@ -65,6 +65,22 @@ fn a_file_of_the_destination_that_is_a_link() {
     }
 }
 
+/// SEC-007: what is no regular file is made new too, and so is the file that stands for it.
+#[test]
+fn links_in_place_of_links_and_special_files() {
+    for options in [&["-a"][..], &["-a", "--fake-super"], &["-a", "--backup"], &["-a", "--inplace"]] {
+        for target in ["../outside/secret", "../outside/dir", "../outside/new"] {
+            let ground = pulled_over(options, |ground| {
+                Tree::new().symlink("link", "secret").fifo("pipe").write(&ground.join("source"));
+                plant(ground, "link", target);
+                plant(ground, "pipe", target);
+            });
+            let link = ground.join("destination/pipe").symlink_metadata().expect("made");
+            assert!(!link.is_symlink(), "{options:?} {target}");
+        }
+    }
+}
+
 #[test]
 fn a_partial_directory_that_is_a_link() {
     for options in [&["-r", "--partial-dir=.part"][..], &["-r", "--delay-updates"]] {

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use bstr::ByteSlice;
 use rsync_e2e::fed::{Afterwards, Ground, client_version, feed, run_fed};
 use rsync_e2e::hostile::{data_frame, hex};
 use rsync_e2e::script::{Step, play};
@@ -220,6 +221,52 @@ fn indexes_of_no_meaning() {
 fn an_item_that_is_not_in_the_list() {
     let text = "File-list index 99 not in -1 - 1 (read_ndx_and_attrs) [receiver]";
     rejected(&format!("{ROOT} 01 01 66 {FILE_REST} 00 64 0080"), text, 2);
+}
+
+/// SEC-047: of two files of one name the second does not count, and nothing can be sent for it.
+#[test]
+fn an_item_that_was_dropped_as_a_duplicate() {
+    let file = format!("01 01 66 {FILE_REST}");
+    for (number, index) in [("02", 1), ("03", 2)] {
+        let list =
+            format!("{ROOT} {file} {file} 00 {number} 0080 {} 00000000 {}", "00".repeat(16), "00".repeat(16));
+        let ground = Ground::new(Tree::new());
+        let input = [client_version(31), data_frame(&hex(&list))].concat();
+        let fed = feed(&mut ground.receiver(&[CAPABILITIES]), [input], Afterwards::Closes);
+        let text = format!("rsync: refusing transfer of cleared file index {index}");
+        let refused = fed.stdout.contains_str(&text) || fed.stderr.contains_str(&text);
+        assert_eq!(refused, index == 2, "{index}: {} {}", fed.stdout, fed.stderr);
+        fed.expect_no_panic().expect_modest();
+        ground.expect_untouched();
+    }
+}
+
+/// SEC-061: nothing is deleted beside what a sender could not read, unless the user says so.
+#[test]
+fn errors_of_the_sender_keep_what_it_does_not_name() {
+    for (protocol, errors, kept) in
+        [(31, "0410 01", true), (31, "00", false), (31, "0410 02", false), (29, "00 01000000", true)]
+    {
+        for (option, kept) in [("--delete-before", kept), ("--ignore-errors", false)] {
+            let ground = Ground::new(Tree::new().file("extra", "of the user"));
+            let list = match protocol {
+                29 => format!("01 01 2e 00100000 6500f153 ed410000 {errors}"),
+                _ => format!("{ROOT} {errors}"),
+            };
+            let steps = vec![
+                Step::handshake(protocol, "08"),
+                Step::Say(data_frame(&hex(&list))),
+                Step::HearData(7),
+                Step::Close,
+            ];
+            let protocol = format!("--protocol={protocol}");
+            let options = ["-r", "--delete", option, protocol.as_str()];
+            let fed = run_fed(&mut ground.puller(play(steps), &options));
+            fed.expect_no_panic().expect_modest();
+            let is_there = ground.join("destination/extra").exists();
+            assert_eq!(is_there, kept, "{options:?} after {errors}: {} {}", fed.stdout, fed.stderr);
+        }
+    }
 }
 
 #[test]

@@ -1,45 +1,64 @@
 //! Local copies: the captured runs of the C rsync as they were written, and the same copies made by
 //! both.
 
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use rsync_e2e::Side;
 use rsync_e2e::matrix::{attribute_source, source, stale_destination};
 use rsync_e2e::outcome::{Outcome, run};
 use rsync_e2e::program::is_root;
-use rsync_e2e::scenario::{Mode, Scenario, all};
+use rsync_e2e::scenario::{Actors, BETTER, FREE_TEXT, Mode, Scenario, all};
 use rsync_e2e::snapshot::{Compare, Snapshot};
-use rsync_e2e::tree::Tree;
+use rsync_e2e::tree::{Tree, random};
 use rsync_e2e::work::Work;
-
-/// Scenarios that end differently or print something else.
-const DIFFERENT: &[(&str, &str)] = &[
-    ("alt-20", "no delta is made of what can be copied: all data is literal"),
-    ("alt-15", "no delta is made of what can be copied: all data is literal"),
-    ("mod-09", "no delta is made of what can be copied: all data is literal"),
-    ("mod-15", "no delta is made of what can be copied: all data is literal"),
-    ("mod-41", "no delta is made of what can be copied: all data is literal"),
-    ("mod-17", "the text of debug output is free"),
-    ("del-27", "the text of debug output is free"),
-    ("out-37", "the text of debug output is free"),
-    ("mod-14", "the C rsync refuses a temporary directory with dots; this one need not"),
-    ("mod-45", "the C rsync refuses a backup directory with dots; this one need not"),
-    ("hl-33", "a postponed hard link is transferred when the last one cannot be; the C rsync forgets it"),
-    ("typ-10", "times are set on the directory that a kept link leads to, not on the link"),
-];
-
-fn problem(scenario: &Scenario) -> Option<String> {
-    scenario.replay(Side::Ours, Side::Ours, Mode::AsWritten).err()
-}
+use rsync_e2e::{Copying, Twins, Way};
 
 #[test]
 fn every_local_copy_is_as_captured() {
     let scenarios = all();
-    let excepted = |it: &Scenario| DIFFERENT.iter().any(|(id, _)| *id == it.id);
+    let excepted =
+        |it: &Scenario| BETTER.iter().any(|(id, _)| *id == it.id) || FREE_TEXT.contains(&it.id.as_str());
     let ours: Vec<_> =
         scenarios.iter().filter(|it| it.is_for_us() && it.only_local_copies() && !excepted(it)).collect();
-    let failures: Vec<String> = ours.iter().filter_map(|scenario| problem(scenario)).collect();
+    let both = Actors::new(Side::Ours, Side::Ours);
+    let failures: Vec<String> =
+        ours.iter().filter_map(|it| it.replay(&both, Mode::AsWritten).err()).collect();
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), ours.len(), failures.join("\n\n"));
+}
+
+/// What [`BETTER`] excepts: the same set-ups end well.
+#[test]
+fn where_the_c_rsync_fails_the_copy_is_made() {
+    let at = |work: &Work, options: &str, code: i32| {
+        let mut command = Command::new(Side::Ours.rsync());
+        run(command.current_dir(work.path()).args(options.split(' ')).args(["s/", "d/"])).expect_code(code);
+    };
+    let tree = |tree: Tree| {
+        let work = Work::new();
+        tree.write(work.path());
+        work
+    };
+    let read = |work: &Work, name: &str| std::fs::read_to_string(work.join(name)).unwrap_or_default();
+
+    let work = tree(Tree::new().file("s/a", "abc").dir("d").dir("tmp"));
+    at(&work, "-a -T ../tmp", 0);
+    assert_eq!(read(&work, "d/a"), "abc");
+
+    let work = tree(Tree::new().random("s/a", 20_000, 1).random("d/a", 15_000, 1).mode("d/a", 0o640));
+    let old = work.join("d/a").metadata().expect("there").modified().expect("a time");
+    at(&work, "-a --no-W --inplace --backup-dir=../kept", 0);
+    let kept = work.join("kept/a").metadata().expect("kept");
+    assert_eq!((kept.len(), kept.mode() & 0o7777, kept.modified().expect("a time")), (15_000, 0o640, old));
+
+    let work = tree(Tree::new().file("s/a", "NEW").hard_link("s/b", "s/a").file("d/b/x", "x"));
+    at(&work, "-aH", 23);
+    assert_eq!((read(&work, "d/a").as_str(), read(&work, "d/b/x").as_str()), ("NEW", "x"));
+
+    let work = tree(Tree::new().file("s/a/x", "X").dir("d/real").symlink("d/a", "real"));
+    at(&work, "-aK", 0);
+    let time = |name: &str| work.join(name).metadata().expect("there").mtime();
+    assert_eq!((time("d/real"), read(&work, "d/real/x").as_str()), (time("s/a"), "X"));
 }
 
 /// Copies `source/` to `destination/` in a new place with these options.
@@ -170,4 +189,40 @@ fn several_sources_and_whole_paths_are_copied_like_c() {
         assert_eq!((ours.0, &ours.1), (theirs.0, &theirs.1), "{sources:?}");
         ours.2.assert_same(&theirs.2, Compare { directory_times: false, ..Compare::ALL });
     }
+}
+
+/// Nothing is removed that is its own copy, whoever makes the copy.
+#[test]
+fn a_source_that_is_the_destination_is_not_removed() {
+    for options in ["-aI", "-a --no-W", "-aI --no-W", "-a --write-batch=b", "-aI --inplace --no-W"] {
+        let twins = Twins::new(Tree::new().file("s/a", "A").file("s/sub/b", "B"));
+        let (_, ours) = twins.line(&format!("{options} --remove-source-files s/ s/")).assert_same_output();
+        assert!(ours.work.join("s/a").exists() && ours.work.join("s/sub/b").exists(), "{options}");
+    }
+}
+
+/// `--no-whole-file`: what the destination has already is neither read from the source nor written again.
+#[test]
+fn a_delta_is_made_where_it_is_asked_for() {
+    let (source, destination) = (source(), stale_destination());
+    for options in [
+        "-a --no-W --stats",
+        "-aI --no-W --stats --inplace",
+        "-a --no-W --stats --delete --backup",
+        "-a --no-W --stats --fuzzy --delete-after",
+        "-aH --no-W --stats --partial-dir=.p -B 700",
+        "-ac --no-W --stats --sparse",
+    ] {
+        let copying = Copying::new(source.clone(), options).onto(destination.clone()).by(&[Way::Local]);
+        copying.whenever_written().assert_like_c();
+    }
+    let mut changed = random(1 << 20, 5);
+    changed[600_000] ^= 1;
+    let work = Work::new();
+    Tree::new().file("s/a", changed).random("d/a", 1 << 20, 5).write(work.path());
+    let mut command = Command::new(Side::Ours.rsync());
+    command.current_dir(work.path()).args(["-aI", "--no-W", "--inplace", "--stats", "s/", "d/"]);
+    let said = run(&mut command).expect_ok().stdout.to_string();
+    let literal = said.lines().find_map(|line| line.strip_prefix("Literal data: ")).expect("a number");
+    assert!(literal.len() <= "9,999 bytes".len(), "{said}");
 }
