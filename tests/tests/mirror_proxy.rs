@@ -493,6 +493,31 @@ fn a_session_without_a_byte_is_ended_and_counted() {
 }
 
 #[test]
+fn a_session_that_is_too_slow_is_ended_and_counted_and_a_faster_one_is_not() {
+    let work = Work::new();
+    let daemon = named(&work, "b1", Side::C, &tree(&work));
+    let front = Front::start("min_rate = 1\nmin_rate_span = \"1s\"", &upstream("b1", &daemon, ""));
+    let mut visitor = front.visit();
+    assert_eq!(claim(&mut visitor), "b1");
+    visitor.rest();
+    eventually("the count", || front.metric("rsync_proxy_sessions_ended_total{reason=\"too slow\"}") == 1);
+    pull(Side::C, &front.url("m/"), &work.join("pulled")).expect_ok();
+    assert_eq!(front.metric("rsync_proxy_sessions_ended_total{reason=\"too slow\"}"), 1);
+}
+
+#[test]
+fn sessions_are_cut_off_when_the_drain_takes_too_long() {
+    let work = Work::new();
+    let daemon = named(&work, "b1", Side::C, &tree(&work));
+    let mut front = Front::start("drain_timeout = \"300ms\"", &upstream("b1", &daemon, ""));
+    let mut session = front.visit();
+    assert_eq!(claim(&mut session), "b1");
+    front.signal(Signal::TERM);
+    front.finish().expect_ok();
+    session.rest();
+}
+
+#[test]
 fn what_cannot_be_used_is_refused_at_the_start() {
     let work = Work::new();
     let daemon = named(&work, "b1", Side::C, &tree(&work));

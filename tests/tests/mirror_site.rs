@@ -222,3 +222,51 @@ fn a_configuration_is_checked_with_every_mistake_at_its_place() {
     let text = String::from_utf8_lossy(&good.expect_ok().stdout).into_owned();
     assert_eq!(text, "a: from rsync://h/m/, 6 h after each run\n");
 }
+
+#[test]
+fn every_word_says_what_it_says_as_json_too() {
+    let (_work, daemon) = upstream();
+    let mut site = Site::new("", &job("a", &daemon, "m", "log = { events = true }\nschedule = 'on-demand'"));
+    site.start();
+    let json = |word: &str, words: &[&str]| {
+        let words: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
+        let said = site.control(word, &words).expect_ok().stdout.clone();
+        serde_json::from_slice::<serde_json::Value>(&said).unwrap()
+    };
+    assert_eq!(json("ping", &[])["jobs"], 1);
+    assert_eq!(json("start", &["a"])[0]["message"], "a starts");
+    site.wait_status("a", "success");
+
+    // The events of the run, one a line.
+    let mut logs = fs::read_dir(site.file("state/log")).unwrap().map(|entry| entry.unwrap().path());
+    let events = logs.find(|path| path.to_string_lossy().ends_with(".events.jsonl"));
+    let events: Vec<serde_json::Value> = fs::read_to_string(events.unwrap())
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let kinds: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+    assert!(
+        ["begin", "attempt", "phase", "line", "end"].iter().all(|kind| kinds.contains(kind)),
+        "{kinds:?}"
+    );
+    let end = events.iter().find(|event| event["event"] == "end").unwrap();
+    assert_eq!((&end["result"]["job"], &end["result"]["exit"]), (&"a".into(), &0.into()));
+    let log = json("logs", &["a"]);
+    assert!(log["lines"].as_array().unwrap().len() > 2, "{log}");
+    for word in ["trigger", "stop", "disable", "enable", "restart"] {
+        assert_eq!(json(word, &["a"])[0]["job"], "a", "{word}");
+    }
+    assert!(json("reload", &[])["message"].is_string());
+    let config = site.file("mirrors.toml");
+    let mut check = std::process::Command::new(rsync_e2e::program::mirror());
+    let said = run(check.arg("check").arg("--json").arg("--config").arg(&config)).expect_ok().stdout.clone();
+    let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+    assert_eq!((&said["jobs"][0]["name"], &said["jobs"][0]["schedule"]), (&"a".into(), &"on demand".into()));
+    fs::write(&config, "[sit]\n").unwrap();
+    let mut check = std::process::Command::new(rsync_e2e::program::mirror());
+    let said =
+        run(check.arg("check").arg("--json").arg("--config").arg(&config)).expect_code(78).stdout.clone();
+    let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+    assert_eq!((&said["errors"][0]["line"], &said["errors"][0]["column"]), (&1.into(), &2.into()));
+}

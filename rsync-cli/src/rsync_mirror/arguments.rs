@@ -76,6 +76,9 @@ pub(crate) struct CheckServing {
     /// Name or number of the user.
     #[arg(long, value_name = "USER", default_value = "www-data")]
     pub(crate) user: String,
+    /// Print each path as a line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// A front for daemons.
@@ -87,6 +90,9 @@ pub(crate) struct Proxy {
     /// Say what is wrong with the configuration, and end.
     #[arg(long)]
     pub(crate) check: bool,
+    /// With --check: print what is wrong as JSON.
+    #[arg(long, requires = "check")]
+    pub(crate) json: bool,
 }
 
 /// One job.
@@ -245,6 +251,9 @@ pub(crate) struct Check {
     /// The configuration.
     #[arg(long, short, value_name = "FILE", default_value = "/etc/rsync-mirror/mirrors.toml")]
     pub(crate) config: PathBuf,
+    /// Print the jobs, or what is wrong, as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How a running site is reached.
@@ -262,6 +271,9 @@ pub(crate) struct Control {
     /// A file that holds the token of the API.
     #[arg(long, value_name = "FILE", requires = "api")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Print what the site says as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// The jobs of a site.
@@ -272,9 +284,6 @@ pub(crate) struct List {
     /// Only jobs in these states: none, pre-syncing, syncing, success, failed, paused, disabled.
     #[arg(long, short, value_delimiter = ',', value_name = "STATE,...")]
     pub(crate) status: Vec<String>,
-    /// Print everything as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Some jobs.

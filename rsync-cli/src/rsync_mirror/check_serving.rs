@@ -18,8 +18,13 @@ pub(crate) fn check(arguments: &CheckServing) -> u8 {
     let mut count = 0_u64;
     let mut tell = |unreadable: Unreadable| {
         count += 1;
+        let (path, reason) = (unreadable.path.display().to_string(), unreadable.reason.to_string());
+        let line = match arguments.json {
+            true => serde_json::json!({ "path": path, "reason": reason }).to_string(),
+            false => format!("{path}: {reason}"),
+        };
         // Whoever does not read on has read enough.
-        let _ = writeln!(std::io::stdout().lock(), "{}: {}", unreadable.path.display(), unreadable.reason);
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
     };
     match user.check(&arguments.directory, &mut tell) {
         Err(error) => {

@@ -89,31 +89,54 @@ pub(crate) fn tell(arguments: &OfJob, word: &str) -> u8 {
     finish(talk(control, async |client| {
         let mut said = Vec::new();
         for job in jobs {
-            said.push(client.post(&["jobs", job, word], None).await?);
+            said.push((job.as_str(), client.post(&["jobs", job, word], None).await?));
         }
-        Ok(said.join("\n"))
+        Ok(told(control, &said))
     }))
+}
+
+/// What a site said to each job.
+fn told(control: &Control, said: &[(&str, String)]) -> String {
+    if control.json {
+        let said: Vec<Value> =
+            said.iter().map(|(job, message)| json!({ "job": job, "message": message })).collect();
+        return json!(said).to_string();
+    }
+    said.iter().map(|(_, message)| message.as_str()).collect::<Vec<_>>().join("\n")
 }
 
 /// Starts a job.
 pub(crate) fn start(arguments: &StartJob) -> u8 {
     let body = json!({ "force": arguments.force, "accept": arguments.accept });
     finish(talk(&arguments.control, async |client| {
-        client.post(&["jobs", &arguments.job, "start"], Some(&body)).await
+        let said = client.post(&["jobs", &arguments.job, "start"], Some(&body)).await?;
+        Ok(told(&arguments.control, &[(&arguments.job, said)]))
     }))
 }
 
 /// Reads the configuration again.
 pub(crate) fn reload(control: &Control) -> u8 {
-    finish(talk(control, async |client| client.post(&["reload"], None).await))
+    finish(talk(control, async |client| {
+        let message = client.post(&["reload"], None).await?;
+        Ok(if control.json { json!({ "message": message }).to_string() } else { message })
+    }))
 }
 
 /// Says whether the site is there.
 pub(crate) fn ping(control: &Control) -> u8 {
     finish(talk(control, async |client| {
         let site = client.get(&["site"]).await?;
-        let (jobs, running) = (site["jobs"].as_array().map_or(0, Vec::len), &site["running"]);
-        Ok(format!("{}: {jobs} jobs, {running} running", site["name"].as_str().unwrap_or_default()))
+        let jobs = site["jobs"].as_array().map_or(0, Vec::len);
+        if control.json {
+            let part = |key: &str| site[key].clone();
+            let site = json!({
+                "name": part("name"), "worker": part("worker"), "jobs": jobs,
+                "running": part("running"), "queued": part("queued"), "stopping": part("stopping"),
+            });
+            return Ok(site.to_string());
+        }
+        let name = site["name"].as_str().unwrap_or_default();
+        Ok(format!("{name}: {jobs} jobs, {} running", site["running"]))
     }))
 }
 
@@ -121,7 +144,12 @@ pub(crate) fn ping(control: &Control) -> u8 {
 pub(crate) fn logs(arguments: &Logs) -> u8 {
     finish(talk(&arguments.control, async |client| {
         let log = arguments.run.as_ref().map_or_else(|| "log".to_owned(), |run| format!("log?run={run}"));
-        client.text(&["jobs", &arguments.job, &log]).await
+        let text = client.text(&["jobs", &arguments.job, &log]).await?;
+        if !arguments.control.json {
+            return Ok(text);
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        Ok(json!({ "job": arguments.job, "run": arguments.run, "lines": lines }).to_string())
     }))
 }
 
@@ -152,7 +180,7 @@ pub(crate) fn list(arguments: &List) -> u8 {
         if let (Some(jobs), false) = (jobs.as_array_mut(), arguments.status.is_empty()) {
             jobs.retain(|job| arguments.status.iter().any(|status| job["status"] == **status));
         }
-        Ok(if arguments.json { format!("{jobs:#}") } else { table(&jobs) })
+        Ok(if arguments.control.json { format!("{jobs:#}") } else { table(&jobs) })
     }))
 }
 

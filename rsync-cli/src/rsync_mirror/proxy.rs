@@ -1,5 +1,6 @@
 //! `rsync-mirror proxy`: a front for rsync daemons.
 
+use std::io::Write;
 use std::path::Path;
 
 use rsync_mirror::proxy::{Order, ProxyConfig, ProxyError};
@@ -13,7 +14,7 @@ use crate::service::{BAD_CONFIG, NO_SOCKET, fail, note, open_many_files, tell_ma
 /// Serves until a signal says to stop; answers the exit code.
 pub(crate) fn proxy(arguments: &Proxy) -> u8 {
     if arguments.check {
-        return ProxyConfig::load(&arguments.config).map_or_else(|error| fail(BAD_CONFIG, error), |_| 0);
+        return check(arguments);
     }
     open_many_files();
     match serve(&arguments.config) {
@@ -23,6 +24,17 @@ pub(crate) fn proxy(arguments: &Proxy) -> u8 {
         Ok(Err(error)) => fail(1, error),
         Err(error) => fail(1, error),
     }
+}
+
+fn check(arguments: &Proxy) -> u8 {
+    let error = ProxyConfig::load(&arguments.config).err();
+    if arguments.json {
+        let errors: Vec<String> = error.iter().map(ToString::to_string).collect();
+        // Whoever does not read on has read enough.
+        let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "errors": errors }));
+        return if errors.is_empty() { 0 } else { BAD_CONFIG };
+    }
+    error.map_or(0, |error| fail(BAD_CONFIG, error))
 }
 
 fn serve(config: &Path) -> std::io::Result<Result<(), ProxyError>> {

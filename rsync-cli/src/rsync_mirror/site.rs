@@ -9,6 +9,7 @@ use rsync_mirror::api::{Door, ServeError, file_server, router, serve};
 use rsync_mirror::config::{Config, Site as SiteSettings};
 use rsync_mirror::site::{InProcess, Site, SiteError, SiteLock, Surroundings};
 use sd_notify::NotifyState;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -48,20 +49,34 @@ impl RunError {
 
 /// Says whether a configuration can be used, and what is wrong with it.
 pub(crate) fn check(arguments: &Check) -> u8 {
+    // Whoever does not read on has read enough.
+    let print = |line: &str| drop(writeln!(std::io::stdout(), "{line}"));
     match Config::load(&arguments.config) {
+        Ok(config) if arguments.json => {
+            let jobs: Vec<_> = config.jobs.iter().map(about).collect();
+            print(&json!({ "jobs": jobs, "errors": [] }).to_string());
+            0
+        }
         Ok(config) => {
-            for job in &config.jobs {
-                let line = format!("{}: {}, {}", job.job.name, from(job), job.timetable().when);
-                // Whoever does not read on has read enough.
-                let _ = writeln!(std::io::stdout(), "{line}");
-            }
+            let lines = config.jobs.iter().map(|job| (&job.job.name, from(job), &job.timetable().when));
+            lines.for_each(|(name, from, when)| print(&format!("{name}: {from}, {when}")));
             0
         }
         Err(error) => {
-            say(&error.to_string());
+            match arguments.json {
+                true => print(&json!({ "jobs": [], "errors": error.findings }).to_string()),
+                false => say(&error.to_string()),
+            }
             CONFIG
         }
     }
+}
+
+/// A job for programs, without its passwords.
+fn about(job: &rsync_mirror::config::SiteJob) -> Value {
+    let upstreams: Vec<&str> = job.job.upstreams.iter().map(|upstream| upstream.url.as_str()).collect();
+    let schedule = job.timetable().when.to_string();
+    json!({ "name": job.job.name, "upstreams": upstreams, "destination": job.job.destination, "schedule": schedule })
 }
 
 fn from(job: &rsync_mirror::config::SiteJob) -> String {

@@ -16,7 +16,7 @@ pub struct Window {
     /// The days on which it begins; every day if empty.
     #[serde(default)]
     pub days: Vec<Day>,
-    /// KiB per second; 0 starts nothing.
+    /// KiB per second of runs that start then; 0 starts nothing, and ends what is running.
     pub rate: u64,
 }
 

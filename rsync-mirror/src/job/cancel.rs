@@ -11,6 +11,8 @@ pub enum StopReason {
     Requested,
     /// The process ends; the job runs again when it is back.
     Shutdown,
+    /// Its hours are over: a window allows nothing now.
+    Hours,
     /// The file system filled up below what must be left.
     LowSpace,
 }
@@ -20,6 +22,7 @@ impl fmt::Display for StopReason {
         f.write_str(match self {
             Self::Requested => "killed by manager",
             Self::Shutdown => "interrupted by the end of the process",
+            Self::Hours => "stopped as its hours are over",
             Self::LowSpace => "stopped as the file system filled up",
         })
     }

@@ -1,12 +1,13 @@
 //! The log of a run: a file of its own, with those of earlier runs cut to what the job allows.
 //!
 //! Names are tunasync's (spec 11 §3.4): `NAME_YYYY-MM-DD_HH_MM.log`, `.fail` behind it after a failure, and
-//! `latest`, a link to the last one. A second run of the same minute gets `.2`.
+//! `latest`, a link to the last one. A second run of the same minute gets `.2`. A job may have what happens written
+//! as lines of JSON too, in a file beside the log that goes with it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use flate2::Compression;
@@ -14,21 +15,33 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rsync_proto::text::{Charset, Severity, escape_message};
+use serde_json::{Value, json};
 
 use super::context::LineSink;
 use super::spec::LogRotation;
-use crate::MirrorError;
+use crate::{Clock, MirrorError};
 
 /// Where the lines of a run go: a file, somebody who listens, both or nowhere.
 pub(crate) struct RunLog {
     file: Option<(PathBuf, Mutex<File>)>,
     lines: Option<LineSink>,
+    events: Option<Events>,
 }
+
+/// Where events go.
+struct Events {
+    file: Mutex<File>,
+    clock: Arc<dyn Clock>,
+}
+
+/// The end of the name of a file of events, and that of its log.
+const EVENTS: &str = ".events.jsonl";
+const LOG: &str = ".log";
 
 impl RunLog {
     /// A log without a file.
     pub(crate) fn silent(lines: Option<LineSink>) -> Self {
-        Self { file: None, lines }
+        Self { file: None, lines, events: None }
     }
 
     /// Begins the log of a run of `job`, after the old ones were cut.
@@ -46,13 +59,41 @@ impl RunLog {
             point_latest(&path);
             Ok((path, Mutex::new(file)))
         });
-        Ok(Self { file: file.transpose()?, lines })
+        Ok(Self { file: file.transpose()?, lines, events: None })
+    }
+
+    /// Writes events too, if the job wants that.
+    pub(crate) fn with_events(mut self, wanted: bool, clock: &Arc<dyn Clock>) -> Result<Self, MirrorError> {
+        let path =
+            self.path().filter(|_| wanted).map(|path| path.with_extension(EVENTS.trim_start_matches('.')));
+        let Some(path) = path else { return Ok(self) };
+        let created = OpenOptions::new().append(true).create(true).open(&path);
+        let file = created.map_err(MirrorError::file("log in", &path))?;
+        self.events = Some(Events { file: Mutex::new(file), clock: Arc::clone(clock) });
+        Ok(self)
+    }
+
+    /// Writes what happened, an object to which the time is added.
+    pub(crate) fn event(&self, mut event: Value) {
+        let Some(Events { file, clock }) = &self.events else { return };
+        event["time"] = json!(clock.now());
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        // A log that cannot be written does not end what it tells of.
+        let _ = writeln!(file, "{event}");
     }
 
     /// Writes a line.
     pub(crate) fn line(&self, severity: Severity, text: &str) {
         if let Some(lines) = &self.lines {
             lines(severity, text);
+        }
+        if self.events.is_some() {
+            let severity = match severity {
+                Severity::Error | Severity::TransferError => "error",
+                Severity::Warning => "warning",
+                _ => "info",
+            };
+            self.event(json!({ "event": "line", "severity": severity, "text": text }));
         }
         if let Some((_, file)) = &self.file {
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,18 +187,32 @@ fn rotate(directory: &Path, job: &str, now: Timestamp, rotation: &LogRotation) -
     logs.sort_by(|one, other| (other.modified, &other.path).cmp(&(one.modified, &one.path)));
     let mut bytes = 0_u64;
     for (index, log) in logs.iter().enumerate() {
-        bytes = bytes.saturating_add(log.size);
+        let events = events_of(&log.path);
+        let beside = events.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |facts| facts.len());
+        bytes = bytes.saturating_add(log.size).saturating_add(beside);
         let age = SystemTime::from(now).duration_since(log.modified).unwrap_or_default();
         let goes = index + 1 >= rotation.count.max(1)
             || rotation.age.is_some_and(|limit| age > limit)
             || rotation.bytes.is_some_and(|limit| bytes > limit);
         if goes {
             fs::remove_file(&log.path)?;
-        } else if rotation.compress && log.path.extension().is_none_or(|end| end != "gz") {
-            compress(&log.path)?;
+            events.map_or(Ok(()), fs::remove_file)?;
+        } else if rotation.compress {
+            let both = std::iter::once(log.path.clone()).chain(events);
+            both.filter(|path| path.extension().is_none_or(|end| end != "gz"))
+                .try_for_each(|path| compress(&path))?;
         }
     }
     Ok(())
+}
+
+/// The events of the run of a log, if there are any.
+fn events_of(log: &Path) -> Option<PathBuf> {
+    let name = log.file_name()?.to_str()?;
+    let stem = &name[..name.rfind(LOG)?];
+    let plain = log.with_file_name(format!("{stem}{EVENTS}"));
+    let packed = log.with_file_name(format!("{stem}{EVENTS}.gz"));
+    [plain, packed].into_iter().find(|path| path.exists())
 }
 
 /// Whether a file is a log of exactly this job: `debian-cd` has its own.
@@ -170,7 +225,7 @@ fn is_log_of(name: &str, job: &str) -> bool {
             && date
                 .zip(shape)
                 .all(|(byte, &shape)| if shape == b'0' { byte.is_ascii_digit() } else { *byte == shape })
-            && rest.contains(".log")
+            && rest.contains(LOG)
     })
 }
 
@@ -238,6 +293,32 @@ mod tests {
         let by_bytes = LogRotation { count: 9, bytes: Some(7), ..LogRotation::default() };
         run(place.path(), "a", 6, &by_bytes, false);
         assert_eq!(names(place.path()).len(), 2 + 2);
+    }
+
+    #[test]
+    fn events_are_lines_of_json_that_go_with_their_log() {
+        let place = tempfile::tempdir().expect("a place");
+        let rotation = LogRotation { count: 2, compress: true, events: true, ..LogRotation::default() };
+        let clock: Arc<dyn Clock> = Arc::new(crate::ManualClock::new(Timestamp::UNIX_EPOCH));
+        for minute in 0..3 {
+            let now = Timestamp::from_second(minute * 60).expect("a time");
+            let log = RunLog::begin(Some(place.path()), "a", now, &rotation, None).expect("begins");
+            let log = log.with_events(true, &clock).expect("a file");
+            log.line(Severity::Warning, "a line");
+            log.event(json!({ "event": "end" }));
+            let path = log.end(true).expect("a file");
+            let file = File::options().append(true).open(&path).expect("is there");
+            file.set_modified(now.into()).expect("is set");
+        }
+        let names = names(place.path());
+        let ends: Vec<bool> = names.iter().map(|name| name.ends_with(".events.jsonl")).collect();
+        assert_eq!(names.len(), 2 + 2 + 1, "{names:?}");
+        assert!(names.iter().any(|name| name.ends_with(".events.jsonl.gz")), "{names:?}");
+        let last = names.iter().zip(ends).find_map(|(name, is)| is.then_some(name)).expect("the last run's");
+        let text = fs::read_to_string(place.path().join(last)).expect("is read");
+        let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let line = json!({ "event": "line", "severity": "warning", "text": "a line", "time": "1970-01-01T00:00:00Z" });
+        assert_eq!((&events[0], &events[1]["event"]), (&line, &"end".into()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::text::Severity;
+use serde_json::json;
 
 use super::class::Class;
 use super::command;
@@ -162,6 +163,7 @@ fn prepare<'a>(
     let before = state.last_good()?;
     let lines = context.lines.clone();
     let log = RunLog::begin(context.log_dir.as_deref(), &job.name, started, &job.log, lines)?;
+    let log = log.with_events(job.log.events, &context.clock)?;
     let unfinished = state.begin(id)?;
     let run = Run {
         job,
@@ -205,6 +207,7 @@ fn accepted(state: &JobState, context: &RunContext) -> Result<Vec<Refusal>, Mirr
 impl<'a> Run<'a> {
     fn go(mut self) -> RunResult {
         self.log.line(Severity::Info, &format!("job {}, run {}", self.job.name, self.id));
+        self.log.event(json!({ "event": "begin", "job": self.job.name, "run": self.id }));
         let ended = self.hooks(HookPhase::PreJob).and_then(|()| self.attempts());
         let mut message = match &ended {
             Ok(()) => String::new(),
@@ -299,6 +302,7 @@ impl<'a> Run<'a> {
         let url = upstream.map(|upstream| upstream.url.clone()).unwrap_or_default();
         let from = if url.is_empty() { String::new() } else { format!(" from {url}") };
         self.log.line(Severity::Info, &format!("attempt {}{from}", self.attempts));
+        self.log.event(json!({ "event": "attempt", "attempt": self.attempts, "upstream": url }));
         self.upstream = upstream;
         self.stats = Stats::default();
         self.failures = Failures::default();
@@ -308,6 +312,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn enter(&self, phase: Phase) {
+        self.log.event(json!({ "event": "phase", "phase": phase }));
         self.context.progress.enter(self.context.clock.as_ref(), phase);
     }
 
@@ -380,6 +385,7 @@ impl<'a> Run<'a> {
         let mut result = self.result(message);
         let ending = format!("ended with exit code {}", result.exit);
         self.log.line(Severity::Info, &ending);
+        self.log.event(json!({ "event": "end", "result": result }));
         // Others may hold the log still, who only write to it.
         let failed = !result.class.is_good();
         let log = std::mem::replace(&mut self.log, Arc::new(RunLog::silent(None)));

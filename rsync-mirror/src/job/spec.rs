@@ -352,6 +352,9 @@ pub struct LogRotation {
     pub bytes: Option<u64>,
     /// All but the last log are compressed.
     pub compress: bool,
+    /// Beside each log, what happened is written as lines of JSON, for programs: `.events.jsonl` in place of
+    /// `.log`.
+    pub events: bool,
 }
 
 impl Job {
@@ -587,7 +590,7 @@ impl Default for Hooks {
 
 impl Default for LogRotation {
     fn default() -> Self {
-        Self { count: 10, age: None, bytes: None, compress: false }
+        Self { count: 10, age: None, bytes: None, compress: false, events: false }
     }
 }
 

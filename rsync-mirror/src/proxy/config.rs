@@ -92,12 +92,20 @@ pub struct FrontConfig {
     /// Longest session; 0 is no limit.
     #[serde(default, deserialize_with = "duration::deserialize")]
     pub max_session: Duration,
-    /// Fewest bytes a second, both directions together, on average over a minute; 0 is no limit.
+    /// Fewest bytes a second, both directions together, on average over [`FrontConfig::min_rate_span`]; 0 is no
+    /// limit.
     #[serde(default)]
     pub min_rate: u64,
+    /// The time over which the rate is measured, a minute unless given.
+    #[serde(default = "minute", deserialize_with = "duration::deserialize")]
+    pub min_rate_span: Duration,
     /// How long sessions may go on when the proxy is told to stop; 0 is no limit.
     #[serde(default, deserialize_with = "duration::deserialize")]
     pub drain_timeout: Duration,
+}
+
+fn minute() -> Duration {
+    Duration::from_secs(60)
 }
 
 /// A section `[upstreams.NAME]`.

@@ -17,8 +17,6 @@ const OUTBOUND: usize = 64 << 10;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a client may keep a connection whose backend is gone.
 const LINGER: Duration = Duration::from_secs(10);
-/// The time over which the rate is measured.
-const RATE_SPAN: Duration = Duration::from_secs(60);
 
 /// Bytes of one session.
 #[derive(Debug, Default)]
@@ -62,11 +60,18 @@ pub(super) struct Limits {
     idle: Duration,
     longest: Duration,
     rate: u64,
+    /// What the rate is measured over.
+    span: Duration,
 }
 
 impl Limits {
     pub(super) fn of(front: &FrontConfig) -> Self {
-        Self { idle: front.idle_timeout, longest: front.max_session, rate: front.min_rate }
+        Self {
+            idle: front.idle_timeout,
+            longest: front.max_session,
+            rate: front.min_rate,
+            span: front.min_rate_span,
+        }
     }
 }
 
@@ -101,7 +106,7 @@ impl Guard {
         if over(self.limits.idle, self.moved) {
             return Some(Ending::Idle);
         }
-        if self.limits.rate != 0 && over(RATE_SPAN, self.span.0) {
+        if self.limits.rate != 0 && over(self.limits.span, self.span.0) {
             let millis = u64::try_from((now - self.span.0).as_millis()).unwrap_or(u64::MAX).max(1);
             let rate = bytes.saturating_sub(self.span.1).saturating_mul(1000) / millis;
             self.span = (now, bytes);
@@ -184,7 +189,8 @@ mod tests {
     use super::*;
     use tokio::io::DuplexStream;
 
-    const NONE: Limits = Limits { idle: Duration::ZERO, longest: Duration::ZERO, rate: 0 };
+    const NONE: Limits =
+        Limits { idle: Duration::ZERO, longest: Duration::ZERO, rate: 0, span: Duration::from_secs(60) };
 
     fn pair() -> (DuplexStream, (ClientStream, Vec<u8>)) {
         let (far, near) = tokio::io::duplex(4096);

@@ -79,6 +79,7 @@ impl Site {
             return Some(third);
         }
         self.watch_staleness(state, now);
+        close_windows(state, now);
         for decision in state.scheduler.decide(now) {
             match decision {
                 Decision::Start(name) => self.start_run(state, &name, now, elapsed),
@@ -204,6 +205,7 @@ impl Site {
             renew_at: elapsed + lease_time / 3,
             expires: elapsed + lease_time,
             lines,
+            closed: None,
         };
         let start = Start { job: Arc::clone(&job.config), context };
         let (handle, thread_lease) = (self.clone(), lease.clone());
@@ -263,9 +265,9 @@ impl Site {
         // By the time that is remembered, so that others and later processes plan alike.
         state.scheduler.ended(&result.job, result.ended);
         let is_gone = state.scheduler.planned(&result.job, now).is_none();
-        let mut change = None;
+        let (mut change, mut closed) = (None, None);
         if let Some(job) = state.jobs.get_mut(&result.job) {
-            job.run = None;
+            closed = job.run.take().and_then(|run| run.closed);
             job.counts.add(&result);
             let record = &mut job.record;
             record.ended = Some(result.ended);
@@ -283,6 +285,10 @@ impl Site {
                 job.condition = change.after;
             }
         }
+        if let Some(until) = closed.filter(|_| result.class == Class::Cancelled) {
+            // What was cut off goes on when it may.
+            state.scheduler.put_off(&result.job, until);
+        }
         if is_gone {
             state.jobs.remove(&result.job);
         }
@@ -292,6 +298,17 @@ impl Site {
             self.tell(change);
         }
         self.shared.changed.notify_all();
+    }
+}
+
+/// Ends runs of jobs whose windows allow nothing any more; they go on when the windows are over.
+fn close_windows(state: &mut State, now: Timestamp) {
+    for job in state.jobs.values_mut() {
+        let Some(run) = job.run.as_mut().filter(|run| run.closed.is_none()) else { continue };
+        if let Allowance::Nothing(until) = Allowance::of(&job.config.windows, &state.zone, now) {
+            run.closed = Some(until);
+            run.cancel.cancel(StopReason::Hours);
+        }
     }
 }
 

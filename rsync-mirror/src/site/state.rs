@@ -64,6 +64,8 @@ pub(super) struct Running {
     /// When the run must be over unless it was renewed: before the lease ends by whatever clock.
     pub(super) expires: Duration,
     pub(super) lines: Lines,
+    /// A window allows nothing before that time, so the run was ended.
+    pub(super) closed: Option<Timestamp>,
 }
 
 /// The last lines that a run said.

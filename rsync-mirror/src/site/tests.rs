@@ -304,6 +304,23 @@ fn a_window_without_bandwidth_starts_nothing() {
 }
 
 #[test]
+fn a_window_without_bandwidth_ends_what_is_running_until_it_is_over() {
+    let window = "bandwidth_windows = [{ from = '12:30', to = '13:00', rate = 0 }]\n";
+    let world = World::new(&(String::from("zone = 'UTC'\n") + &job("a") + window));
+    world.step();
+    assert_eq!(world.running(), ["a"]);
+    world.pass(1799);
+    assert_eq!(world.running(), ["a"]);
+    world.pass(1);
+    world.ended("a");
+    world.pass(1799);
+    assert!(world.running().is_empty());
+    world.pass(1);
+    assert_eq!(world.running(), ["a"], "it goes on before its next time");
+    world.end("a", Class::Good);
+}
+
+#[test]
 fn a_fault_in_a_run_does_not_end_the_process() {
     let world = World::new(&job("broken"));
     world.step();
