@@ -174,6 +174,43 @@ impl Daemon {
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.work.join("log")).unwrap_or_default()).into_owned()
     }
+
+    /// Process ids of the workers that were started, as the log has them.
+    #[must_use]
+    pub fn workers(&self) -> Vec<i32> {
+        let log = self.log();
+        let lines = log.lines().filter_map(|line| line.split_once("worker process "));
+        let started = lines.filter(|(_, rest)| rest.contains(" started with "));
+        started.map(|(_, rest)| rest.split(' ').next().unwrap().parse().unwrap()).collect()
+    }
+
+    /// Whether a C client is told what is in module `m`.
+    #[must_use]
+    pub fn lists(&self) -> bool {
+        let mut client = Command::new(Side::C.rsync());
+        client.arg(self.url("m/")).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+    }
+
+    /// Starts a C client that pulls `path`, recursively and with these options; see [`end`].
+    #[must_use]
+    pub fn pull(&self, path: &str, options: &[&str], destination: &Path) -> Child {
+        Command::new(Side::C.rsync())
+            .arg("-r")
+            .args(options)
+            .arg(self.url(path))
+            .arg(destination)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+}
+
+/// Waits for the exit code and the errors of a client.
+#[must_use]
+pub fn end(client: Child) -> (i32, String) {
+    let output = client.wait_with_output().unwrap();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 impl Drop for Daemon {

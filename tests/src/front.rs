@@ -238,19 +238,6 @@ impl Visitor {
     }
 }
 
-/// Waits until something holds.
-///
-/// # Panics
-/// If it does not in time.
-#[track_caller]
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} does not come about");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 fn write_config(work: &Work, port: u16, http: u16, front: &str, rest: &str) {
     let text = format!(
         "[proxy]\nlisten = \"127.0.0.1:{port}\"\nlisten_http = \"127.0.0.1:{http}\"\naccess_log = {:?}\n\

@@ -40,7 +40,7 @@ pub use daemon::Daemon;
 pub use front::Front;
 pub use mirror::Mirror;
 pub use network::Namespace;
-pub use outcome::{Outcome, run, run_for};
+pub use outcome::{Outcome, run, run_for, wait_until};
 pub use postgres::Postgres;
 pub use program::Side;
 pub use proxy::{Proxy, ProxyPlan};

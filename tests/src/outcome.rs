@@ -46,6 +46,19 @@ impl Outcome {
 /// How long a program may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits until something holds.
+///
+/// # Panics
+/// If it takes longer than [`PATIENCE`].
+#[track_caller]
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} did not come about");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Runs `command` with nothing on standard input.
 ///
 /// # Panics

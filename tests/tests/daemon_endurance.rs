@@ -8,21 +8,20 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rsync_e2e::daemon::{Module, url};
+use rsync_e2e::daemon::{Module, end};
 use rsync_e2e::hostile::data_frame;
+use rsync_e2e::outcome::PATIENCE;
 use rsync_e2e::program::is_root;
 use rsync_e2e::tree::random;
-use rsync_e2e::{Daemon, Side, Work};
+use rsync_e2e::{Daemon, Side, Work, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 const SIZE: usize = 2 << 20;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory `root` with a large file and a small one.
 fn served() -> Work {
@@ -36,44 +35,6 @@ fn served() -> Work {
 fn module(work: &Work) -> Module {
     let module = Module::new("m", &work.join("root"));
     if is_root() { module.line("uid = nobody").line("gid = nogroup") } else { module }
-}
-
-fn pull(daemon: &Daemon, path: &str, options: &[&str], destination: &Path) -> Child {
-    Command::new("/usr/bin/rsync")
-        .args(options)
-        .arg(daemon.url(path))
-        .arg(destination)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-fn end(client: Child) -> (i32, String) {
-    let output = client.wait_with_output().unwrap();
-    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-fn lists(port: u16) -> bool {
-    let mut client = Command::new("/usr/bin/rsync");
-    client.arg(url(port, "m/")).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Process ids of the workers that were started.
-fn workers(daemon: &Daemon) -> Vec<i32> {
-    let log = daemon.log();
-    let lines = log.lines().filter_map(|line| line.split_once("worker process "));
-    let started = lines.filter(|(_, rest)| rest.contains(" started with "));
-    started.map(|(_, rest)| rest.split(' ').next().unwrap().parse().unwrap()).collect()
 }
 
 /// What a process holds.
@@ -153,8 +114,8 @@ fn what_hundreds_of_cut_sessions_held_comes_back() {
     let daemon = Daemon::start(Side::Ours, "reverse lookup = no", &[module]);
     // Everybody has been through everything once.
     (0..8).for_each(|steps| cut(daemon.port(), steps));
-    assert!(lists(daemon.port()));
-    let worker = workers(&daemon)[0];
+    assert!(daemon.lists());
+    let worker = daemon.workers()[0];
     let settled = |pid: i32| {
         let mut seen = Held::by(pid);
         wait_until("quiet", || {
@@ -174,8 +135,8 @@ fn what_hundreds_of_cut_sessions_held_comes_back() {
     for (pid, before) in [front(&daemon), worker].into_iter().zip(&before) {
         wait_until(&format!("{before:?} of {pid}"), || Held::by(pid).is_back_at(before));
     }
-    assert_eq!(workers(&daemon), [worker], "{}", daemon.log());
-    assert_eq!(end(pull(&daemon, "m/big", &[], &work.join("got"))), (0, String::new()));
+    assert_eq!(daemon.workers(), [worker], "{}", daemon.log());
+    assert_eq!(end(daemon.pull("m/big", &[], &work.join("got"))), (0, String::new()));
     assert!(fs::read(work.join("got")).unwrap() == random(SIZE, 1));
 }
 
@@ -183,7 +144,7 @@ fn what_hundreds_of_cut_sessions_held_comes_back() {
 fn workers_that_are_killed_at_random_leave_nothing_behind() {
     let work = served();
     let daemon = Daemon::start(Side::Ours, "reverse lookup = no", &[module(&work)]);
-    assert!(lists(daemon.port()));
+    assert!(daemon.lists());
     let before = Held::by(front(&daemon));
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -191,7 +152,7 @@ fn workers_that_are_killed_at_random_leave_nothing_behind() {
             let mut killed = HashSet::new();
             while !done.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(60));
-                for worker in workers(&daemon) {
+                for worker in daemon.workers() {
                     if killed.insert(worker) {
                         // It may have ended meanwhile.
                         let _ = kill_process(Pid::from_raw(worker).unwrap(), Signal::KILL);
@@ -204,7 +165,7 @@ fn workers_that_are_killed_at_random_leave_nothing_behind() {
                 let (daemon, destination) = (&daemon, work.join(format!("got{number}")));
                 scope.spawn(move || {
                     for _ in 0..6 {
-                        let (code, errors) = end(pull(daemon, "m/big", &["--inplace"], &destination));
+                        let (code, errors) = end(daemon.pull("m/big", &["--inplace"], &destination));
                         // Some get through, the others are told by the end of their connection.
                         assert!(matches!(code, 0 | 5 | 10 | 12), "{code}: {errors}");
                     }
@@ -216,7 +177,7 @@ fn workers_that_are_killed_at_random_leave_nothing_behind() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    wait_until("service", || lists(daemon.port()));
+    wait_until("service", || daemon.lists());
     wait_until(&format!("{before:?}"), || Held::by(front(&daemon)).is_back_at(&before));
 }
 
@@ -227,19 +188,19 @@ fn sessions_outlive_a_front_that_is_killed_and_count_for_the_next() {
     let module = module(&work).line("max connections = 1").line(&lock);
     let globals = format!("reverse lookup = no\npid file = {}", work.join("pid").display());
     let first = Daemon::start(Side::Ours, &globals, std::slice::from_ref(&module));
-    let client = pull(&first, "m/", &["-r", "--bwlimit=1000", "--inplace"], &work.join("got"));
+    let client = first.pull("m/", &["-r", "--bwlimit=1000", "--inplace"], &work.join("got"));
     wait_until("a transfer", || work.join("got/big").metadata().is_ok_and(|found| found.len() > 0));
-    let worker = workers(&first)[0];
+    let worker = first.workers()[0];
     kill_process(Pid::from_raw(front(&first)).unwrap(), Signal::KILL).unwrap();
     let next = Daemon::start(Side::Ours, &globals, &[module]);
-    let (code, errors) = end(pull(&next, "m/small", &[], &work.join("small")));
+    let (code, errors) = end(next.pull("m/small", &[], &work.join("small")));
     assert!(code == 5 && errors.contains("max connections (1) reached -- try again later"), "{errors}");
     assert_eq!(end(client), (0, String::new()));
     assert!(fs::read(work.join("got/big")).unwrap() == random(SIZE, 1));
     wait_until("the end of the worker", || {
         fs::read_to_string(format!("/proc/{worker}/stat")).map_or(true, |stat| stat.contains(") Z "))
     });
-    wait_until("a free slot", || end(pull(&next, "m/small", &[], &work.join("small"))).0 == 0);
+    wait_until("a free slot", || end(next.pull("m/small", &[], &work.join("small"))).0 == 0);
 }
 
 #[test]
@@ -247,7 +208,7 @@ fn a_storm_of_reloads_disturbs_nobody() {
     let work = served();
     let daemon = Daemon::start(Side::Ours, "reverse lookup = no", &[module(&work)]);
     let clients: Vec<Child> = (0..5)
-        .map(|number| pull(&daemon, "m/big", &["--bwlimit=2000"], &work.join(format!("got{number}"))))
+        .map(|number| daemon.pull("m/big", &["--bwlimit=2000"], &work.join(format!("got{number}"))))
         .collect();
     let pid = Pid::from_raw(front(&daemon)).unwrap();
     for round in 0..40 {
@@ -260,13 +221,13 @@ fn a_storm_of_reloads_disturbs_nobody() {
             kill_process(pid, Signal::HUP).unwrap();
         }
         if round % 8 == 0 {
-            assert!(lists(daemon.port()), "{}", daemon.log());
+            assert!(daemon.lists(), "{}", daemon.log());
         }
     }
     for client in clients {
         assert_eq!(end(client), (0, String::new()), "{}", daemon.log());
     }
-    assert!(lists(daemon.port()));
+    assert!(daemon.lists());
     for line in ["the last usable one stays in force", "the configuration can be used again"] {
         assert!(daemon.log().contains(line), "{line}\n{}", daemon.log());
     }
@@ -279,7 +240,7 @@ fn no_line_is_lost_when_logs_are_moved_away() {
     let daemon = Daemon::start(Side::Ours, "reverse lookup = no", &[module]);
     let log = daemon.file("log");
     for number in 0..12 {
-        assert_eq!(end(pull(&daemon, "m/small", &["-I"], &work.join("got"))), (0, String::new()));
+        assert_eq!(end(daemon.pull("m/small", &["-I"], &work.join("got"))), (0, String::new()));
         if number % 3 == 0 {
             wait_until("a log", || log.exists());
             fs::rename(&log, work.join(format!("log.{number}"))).unwrap();
@@ -299,12 +260,12 @@ fn a_module_may_go_and_come_back() {
     let daemon = Daemon::start(Side::Ours, "reverse lookup = no", &[module(&work)]);
     let got = work.join("got");
     let small = |expected: &str| {
-        assert_eq!(end(pull(&daemon, "m/small", &["-I"], &got)), (0, String::new()), "{}", daemon.log());
+        assert_eq!(end(daemon.pull("m/small", &["-I"], &got)), (0, String::new()), "{}", daemon.log());
         assert_eq!(fs::read_to_string(&got).unwrap(), expected);
     };
     small("small");
     fs::rename(work.join("root"), work.join("away")).unwrap();
-    let (code, errors) = end(pull(&daemon, "m/small", &[], &got));
+    let (code, errors) = end(daemon.pull("m/small", &[], &got));
     assert!(code == 5 && errors.contains("@ERROR: chdir failed"), "{code} {errors}");
     // Another directory of that name is another module, though the worker of the first is still there.
     fs::create_dir(work.join("root")).unwrap();
@@ -314,7 +275,7 @@ fn a_module_may_go_and_come_back() {
     fs::rename(work.join("away"), work.join("root")).unwrap();
     small("small");
     // One that goes while it is sent.
-    let client = pull(&daemon, "m/", &["-r", "--bwlimit=1000", "--inplace"], &work.join("tree"));
+    let client = daemon.pull("m/", &["-r", "--bwlimit=1000", "--inplace"], &work.join("tree"));
     wait_until("a transfer", || work.join("tree/big").metadata().is_ok_and(|found| found.len() > 0));
     fs::remove_dir_all(work.join("root")).unwrap();
     let (code, errors) = end(client);
@@ -335,16 +296,15 @@ fn limited(limit: &str, work: &Work) -> Daemon {
 fn a_worker_without_descriptors_turns_away_new_sessions_and_keeps_the_others() {
     let work = served();
     let daemon = limited("-n 48", &work);
-    let slow =
-        |number: usize| pull(&daemon, "m/big", &["--bwlimit=1500"], &work.join(format!("got{number}")));
+    let slow = |number: usize| daemon.pull("m/big", &["--bwlimit=1500"], &work.join(format!("got{number}")));
     let first = slow(0);
     wait_until("a session", || daemon.log().contains("building file list"));
     let others: Vec<Child> = (1..25).map(slow).collect();
     assert_eq!(end(first), (0, String::new()), "{}", daemon.log());
     let codes: Vec<i32> = others.into_iter().map(|client| end(client).0).collect();
     assert!(codes.iter().any(|&code| code != 0), "the limit was never met");
-    assert_eq!(workers(&daemon).len(), 1, "{}", daemon.log());
-    wait_until("service", || lists(daemon.port()));
+    assert_eq!(daemon.workers().len(), 1, "{}", daemon.log());
+    wait_until("service", || daemon.lists());
 }
 
 #[test]
@@ -353,8 +313,8 @@ fn a_worker_without_memory_ends_alone() {
     // Only who has a process's identity may limit it.
     let module = Module::new("m", &work.join("root"));
     let daemon = Daemon::start(Side::Ours, "reverse lookup = no", &[module]);
-    assert!(lists(daemon.port()));
-    let worker = workers(&daemon)[0];
+    assert!(daemon.lists());
+    let worker = daemon.workers()[0];
     let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
     let size: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
@@ -376,7 +336,7 @@ fn a_worker_without_memory_ends_alone() {
     while stream.write_all(&names).is_ok() {
         assert!(Instant::now() < deadline, "names without end");
     }
-    wait_until("another worker", || lists(daemon.port()) && workers(&daemon).len() == 2);
+    wait_until("another worker", || daemon.lists() && daemon.workers().len() == 2);
     assert!(
         daemon.log().contains(&format!("worker process {worker} lost the session of")),
         "{}",

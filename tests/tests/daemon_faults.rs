@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rsync_e2e::daemon::{Module, free_port, url};
 use rsync_e2e::program::is_root;
 use rsync_e2e::tree::random;
-use rsync_e2e::{Daemon, Side, Work};
+use rsync_e2e::{Daemon, Side, Work, wait_until};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 const BIG: usize = 2 << 20;
@@ -76,15 +76,6 @@ fn end(client: Child) -> (i32, String) {
 
 fn list(port: u16) -> std::process::ExitStatus {
     Command::new("/usr/bin/rsync").arg(url(port, "m/")).stdout(Stdio::null()).status().unwrap()
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// The same happens beneath the C daemon and ours: what their clients are told, and how they end.

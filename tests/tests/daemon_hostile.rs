@@ -6,18 +6,18 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bstr::ByteSlice;
-use rsync_e2e::daemon::{Module, free_port, url};
+use rsync_e2e::daemon::{Module, free_port};
 use rsync_e2e::hostile::{RawClient, data_frame};
+use rsync_e2e::outcome::PATIENCE;
 use rsync_e2e::tls::Certificates;
-use rsync_e2e::{Daemon, Side, Tree, Work};
+use rsync_e2e::{Daemon, Side, Tree, Work, wait_until};
 
 const GREETING: &[u8] = b"@RSYNCD: 32.0 sha512 sha256 sha1 md5 md4\n";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn connect(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -39,19 +39,6 @@ fn heard(mut stream: TcpStream) -> Vec<u8> {
 /// Says bytes at once; a daemon that has closed already does not hear all of them.
 fn say(mut stream: &TcpStream, bytes: &[u8]) {
     let _ = stream.write_all(bytes);
-}
-
-fn lists(port: u16) -> bool {
-    Command::new("/usr/bin/rsync").arg(url(port, "m/")).stdout(Stdio::null()).status().unwrap().success()
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn served() -> Work {
@@ -125,7 +112,7 @@ fn a_client_that_drips_stays_in_no_phase() {
         for port in [daemon.port(), tls, proxied.port()] {
             scope.spawn(move || heard(connect(port)));
         }
-        assert!(lists(daemon.port()), "others are served meanwhile");
+        assert!(daemon.lists(), "others are served meanwhile");
     });
     for (daemon, phases) in [(&daemon, 11), (&proxied, 2)] {
         let cut = || daemon.log().matches("daemon handshake timeout -- exiting").count();
@@ -150,8 +137,8 @@ fn silence_after_the_handshake_ends_with_the_module_s_timeout() {
         client.send(said);
         client
     });
-    assert!(!lists(daemon.port()), "they hold both slots");
-    wait_until("the end of silence", || lists(daemon.port()));
+    assert!(!daemon.lists(), "they hold both slots");
+    wait_until("the end of silence", || daemon.lists());
     wait_until("the last line", || daemon.log().matches("io timeout after").count() == 2);
     // They were not gone.
     clients.iter_mut().for_each(|client| client.send(b"x"));
@@ -161,7 +148,7 @@ fn silence_after_the_handshake_ends_with_the_module_s_timeout() {
 fn floods_end_the_session_and_take_no_memory() {
     let work = served();
     let daemon = Daemon::start(Side::Ours, "reverse lookup = no", &[Module::new("m", &work.join("root"))]);
-    assert!(lists(daemon.port()));
+    assert!(daemon.lists());
     let peak = || -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -196,7 +183,7 @@ fn floods_end_the_session_and_take_no_memory() {
     ] {
         assert_eq!(daemon.log().matches(limit).count(), floods, "{limit}\n{}", daemon.log());
     }
-    assert!(lists(daemon.port()));
+    assert!(daemon.lists());
 }
 
 #[test]
@@ -214,7 +201,7 @@ fn one_address_does_not_take_every_place() {
     other.arg("--address=127.0.0.2").arg(daemon.url("m/"));
     rsync_e2e::run(&mut other).expect_ok();
     drop(held);
-    wait_until("places", || lists(daemon.port()));
+    wait_until("places", || daemon.lists());
 }
 
 #[test]
@@ -237,7 +224,7 @@ fn rules_without_end_are_not_taken_in() {
         wait_until(text, || daemon.log().matches(text).count() > before);
     }
     assert!(daemon.log().contains("(code 22)"), "{}", daemon.log());
-    assert!(lists(daemon.port()));
+    assert!(daemon.lists());
     assert_eq!(daemon.log().matches(" started with ").count(), 1, "the worker lives on: {}", daemon.log());
 }
 
@@ -451,7 +438,7 @@ fn guessing_passwords_takes_its_time_and_tells_nothing() {
                 (heard(stream), started.elapsed())
             }));
         }
-        assert!(lists(daemon.port()), "others are served meanwhile");
+        assert!(daemon.lists(), "others are served meanwhile");
         for answer in answers {
             let (text, time) = answer.join().unwrap();
             assert_eq!(text.as_bstr(), b"@ERROR: auth failed on module closed\n".as_bstr());

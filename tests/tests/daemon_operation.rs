@@ -9,10 +9,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rsync_e2e::daemon::{Module, free_port, url};
-use rsync_e2e::{Daemon, Side, Work};
+use rsync_e2e::{Daemon, Side, Work, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A directory with a file and a configuration that serves it as `m`.
@@ -42,15 +42,6 @@ fn ask(port: u16, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// A process that is killed with the test.

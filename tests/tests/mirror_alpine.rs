@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rsync_e2e::outcome::Running;
-use rsync_e2e::{Compare, Daemon, Mirror, Side, Snapshot, Tree, Work, program, run};
+use rsync_e2e::{Compare, Daemon, Mirror, Side, Snapshot, Tree, Work, program, run, wait_until};
 
 const OPTIONS: [&str; 6] =
     ["--archive", "--update", "--hard-links", "--delete", "--delete-after", "--delay-updates"];
@@ -149,15 +149,6 @@ fn delayed(tree: &Path) -> Option<PathBuf> {
     None
 }
 
-#[track_caller]
-fn wait_for(what: &str, there: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !there() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(3));
-    }
-}
-
 #[test]
 fn what_is_included_arrives_and_nothing_is_sent_when_nothing_changed() {
     for (by, side) in EVERY_PAIR {
@@ -219,13 +210,15 @@ fn a_second_start_during_a_run_does_nothing() {
     for (by, code) in [(By::Script, 1), (By::Mirror, 75)] {
         let place = Place::new(by, Side::C);
         let first = Running::start(&mut place.command("--bwlimit=30"));
-        let lock = place.mirror.file("lock");
-        let is_free = || run(Command::new("flock").arg("-n").arg(&lock).arg("true")).code == 0;
-        wait_for("the lock", || lock.exists() && !is_free());
+        // Nobody asks for the lock before the run has it: it could be refused on account of the question.
+        wait_until("data", || delayed(&place.tree()).is_some());
         run(&mut place.command("")).expect_code(code);
         first.kill();
         first.finish().expect_code(137);
-        wait_for("the lock's end", is_free);
+        let lock = place.mirror.file("lock");
+        wait_until("the lock's end", || {
+            run(Command::new("flock").arg("-n").arg(&lock).arg("true")).code == 0
+        });
     }
 }
 
@@ -242,7 +235,7 @@ fn a_run_that_is_killed_publishes_nothing_half_and_the_next_completes() {
         );
         new.write(&place.source(""));
         let running = Running::start(&mut place.command("--bwlimit=100"));
-        wait_for("delayed data", || delayed(&place.tree()).is_some());
+        wait_until("delayed data", || delayed(&place.tree()).is_some());
         running.kill();
         running.finish().expect_code(137);
         assert_eq!(fs::read(place.tree().join("edge/main/a-changes.apk")).unwrap(), old, "{by:?}");

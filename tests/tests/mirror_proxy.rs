@@ -9,9 +9,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rsync_e2e::daemon::Module;
-use rsync_e2e::front::{Visitor, eventually};
+use rsync_e2e::front::Visitor;
 use rsync_e2e::tls::Certificates;
-use rsync_e2e::{Compare, Daemon, Front, Outcome, Side, Snapshot, Tree, Work, run};
+use rsync_e2e::{Compare, Daemon, Front, Outcome, Side, Snapshot, Tree, Work, run, wait_until};
 use rustix::process::Signal;
 
 /// A section for a daemon that has module `m`; a later line wins over none.
@@ -103,7 +103,7 @@ fn both_clients_pull_list_and_are_refused_through_the_proxy() {
         assert!(log.lines().any(|found| found.ends_with(line)), "{line}\n{log}");
     }
     assert!(log.contains("client 127.0.0.1 finishes module m (sent: "), "{log}");
-    eventually("the end of all sessions", || front.metric("rsync_proxy_completed_connections_total") == 10);
+    wait_until("the end of all sessions", || front.metric("rsync_proxy_completed_connections_total") == 10);
     assert_eq!(front.metric("rsync_proxy_unknown_module_requests_total"), 2);
     assert_eq!(front.metric("rsync_proxy_module_completed_connections_total{module=\"m\"}"), 8);
     assert!(front.metric("rsync_proxy_sent_bytes_total") > 8 * 300_000);
@@ -212,6 +212,7 @@ fn who_finds_no_room_waits_in_a_queue_and_who_finds_that_full_is_refused() {
     assert_eq!(second.line(), "I am b1");
     assert_eq!(queued(), 0);
     drop(second);
+    wait_until("an idle daemon", || front.status()["upstreams"][0]["active"] == 0);
     for line in ["starts queueing for module m", "queue full for module m"] {
         assert!(front.text("access").contains(line), "{line}");
     }
@@ -237,7 +238,7 @@ fn limits_hold_for_clients_modules_and_altogether() {
         let front = Front::start(lines, &(upstream("b1", &daemon, "") + module));
         // The connection that found it listening may still count.
         let mut holders = Vec::new();
-        eventually("room for two", || {
+        wait_until("room for two", || {
             let mut visitor = front.visit();
             let is_in = claim(&mut visitor) == "b1";
             holders.extend(is_in.then_some(visitor));
@@ -248,7 +249,7 @@ fn limits_hold_for_clients_modules_and_altogether() {
         let refused = pull(Side::C, &front.url("m/"), &work.join("full"));
         refused.expect_code(5).expect_error_text(&full(2));
         drop(holders);
-        eventually("room again", || claim(&mut front.visit()) == "b1");
+        wait_until("room again", || claim(&mut front.visit()) == "b1");
     }
 }
 
@@ -277,11 +278,11 @@ fn a_backend_that_dies_under_twenty_clients_gets_nothing_new_until_it_is_back() 
                 })
             })
             .collect();
-        eventually("twenty sessions", || front.metric("rsync_proxy_completed_connections_total") >= 20);
+        wait_until("twenty sessions", || front.metric("rsync_proxy_completed_connections_total") >= 20);
         backends["b1"].signal(Signal::KILL);
-        eventually("the fall of b1", || front.state("b1") == "down");
+        wait_until("the fall of b1", || front.state("b1") == "down");
         let before = front.metric("rsync_proxy_completed_connections_total");
-        eventually("more sessions", || {
+        wait_until("more sessions", || {
             front.metric("rsync_proxy_completed_connections_total") >= before + 20
         });
         is_over.store(true, Ordering::Relaxed);
@@ -295,8 +296,8 @@ fn a_backend_that_dies_under_twenty_clients_gets_nothing_new_until_it_is_back() 
     }
     assert_eq!(front.metric("rsync_proxy_upstream_dial_errors_total{upstream=\"b1\"}"), before);
     backends.get_mut("b1").unwrap().restart();
-    eventually("the return of b1", || front.state("b1") == "up");
-    eventually("a session at b1", || claim(&mut front.visit()) == "b1");
+    wait_until("the return of b1", || front.state("b1") == "up");
+    wait_until("a session at b1", || claim(&mut front.visit()) == "b1");
     let log = front.text("error");
     assert!(log.contains("upstream b1: up -> down (") && log.contains("upstream b1: down -> up"), "{log}");
 }
@@ -312,7 +313,7 @@ fn a_backend_that_cannot_be_reached_costs_a_client_nothing() {
     assert_eq!(claim(&mut front.visit()), "b2");
     assert!(front.metric("rsync_proxy_upstream_dial_errors_total{upstream=\"b1\"}") >= 1);
     drop(backends.remove("b2"));
-    eventually("the fall of both", || {
+    wait_until("the fall of both", || {
         let line = claim(&mut front.visit());
         assert!(line.starts_with("@ERROR: no server for module 'm' can be reached"), "{line}");
         front.state("b1") == "down" && front.state("b2") == "down"
@@ -413,7 +414,7 @@ fn a_reload_is_whole_or_nothing_and_touches_no_session() {
     }
     front.rewrite("policy = \"first\"", &section("b2"));
     front.signal(Signal::HUP);
-    eventually("the reload", || claim(&mut front.visit()) == "b2");
+    wait_until("the reload", || claim(&mut front.visit()) == "b2");
     assert_eq!(front.status()["connections"][0]["upstream"], "b1", "the session goes on");
     // The daemon refuses an option, so the session is alive.
     session.say("--server\0--sender\0--bogus\0.\0m/\0\0");
@@ -446,7 +447,7 @@ fn who_is_served_may_finish_when_the_proxy_is_told_to_stop_and_nobody_else_is_se
     let mut session = front.visit();
     assert_eq!(claim(&mut session), "b1");
     front.signal(Signal::TERM);
-    eventually("the drain", || front.http("GET", "/healthz").0 == 503);
+    wait_until("the drain", || front.http("GET", "/healthz").0 == 503);
     front.signal(Signal::TERM);
     front.finish().expect_ok();
     session.rest();
@@ -489,7 +490,7 @@ fn a_session_without_a_byte_is_ended_and_counted() {
     let mut visitor = front.visit();
     assert_eq!(claim(&mut visitor), "b1");
     visitor.rest();
-    eventually("the count", || front.metric("rsync_proxy_sessions_ended_total{reason=\"idle\"}") == 1);
+    wait_until("the count", || front.metric("rsync_proxy_sessions_ended_total{reason=\"idle\"}") == 1);
 }
 
 #[test]

@@ -7,14 +7,13 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use rsync_e2e::daemon::{Module, free_port, url};
 use rsync_e2e::outcome::Running;
 use rsync_e2e::tls::Certificates;
 use rsync_e2e::{
-    Compare, Daemon, Mirror, Outcome, Proxy, ProxyPlan, Side, Snapshot, Tree, Work, program, run,
+    Compare, Daemon, Mirror, Outcome, Proxy, ProxyPlan, Side, Snapshot, Tree, Work, program, run, wait_until,
 };
 
 const BOTH: [Side; 2] = [Side::C, Side::Ours];
@@ -32,16 +31,6 @@ fn serving(side: Side) -> (Work, Daemon) {
     upstream(&work.join("up"));
     let daemon = Daemon::serving(side, &work.join("up"));
     (work, daemon)
-}
-
-/// Waits until `there` is.
-#[track_caller]
-fn wait_for(what: &str, there: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !there() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// The name that a refusal asks to be accepted by.
@@ -195,7 +184,7 @@ fn whoever_holds_the_lock_keeps_a_mirror_from_running_and_the_other_way_round() 
         mirror.file("").display()
     );
     let first = Running::start(&mut mirror.sync(&daemon.url("m/"), [&held, &waits]));
-    wait_for("the first run", || mirror.file("started").exists());
+    wait_until("the first run", || mirror.file("started").exists());
     let flock = run(Command::new("flock").arg("-n").arg(&lock).arg("true"));
     flock.expect_code(1);
     run(&mut mirror.sync(&daemon.url("m/"), [&held]))
@@ -207,7 +196,7 @@ fn whoever_holds_the_lock_keeps_a_mirror_from_running_and_the_other_way_round() 
     let script =
         format!("touch {0}/held; while test ! -e {0}/free; do sleep 0.02; done", mirror.file("").display());
     let other = Running::start(Command::new("flock").arg(&lock).args(["sh", "-c", &script]));
-    wait_for("the other's lock", || mirror.file("held").exists());
+    wait_until("the other's lock", || mirror.file("held").exists());
     run(&mut mirror.sync(&daemon.url("m/"), [&held])).expect_code(75).expect_error_text("is locked");
     fs::write(mirror.file("free"), "").unwrap();
     other.finish().expect_ok();
@@ -219,7 +208,7 @@ fn a_killed_run_frees_its_locks_and_the_next_one_completes_the_mirror() {
     let ((work, daemon), mirror) = (serving(Side::C), Mirror::new());
     let waits = format!("--hook=pre-publish=sh -c 'touch {}; sleep 600'", mirror.file("started").display());
     let first = Running::start(&mut mirror.sync(&daemon.url("m/"), [waits]));
-    wait_for("the run", || mirror.file("started").exists());
+    wait_until("the run", || mirror.file("started").exists());
     first.kill();
     first.finish().expect_code(137);
     run(&mut mirror.sync(&daemon.url("m/"), [""; 0])).expect_ok();
@@ -406,7 +395,7 @@ fn a_remote_shell_and_tls_lead_to_upstreams_too() {
     let settings =
         format!("tls port = {port}\ntls certificate = {}\ntls key = {}\n", cert.display(), key.display());
     let _daemon = Daemon::start(Side::Ours, &settings, &[Module::new("m", &work.join("up"))]);
-    wait_for("the port for TLS", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    wait_until("the port for TLS", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     let mirror = Mirror::new();
     let url = format!("rsyncs://localhost:{port}/m/");
     let mut sync = mirror.sync(&url, ["--attempts=1"]);
@@ -420,7 +409,7 @@ fn a_run_that_is_told_to_end_keeps_what_it_has_and_says_so() {
     let ((_work, daemon), mirror) = (serving(Side::C), Mirror::new());
     let waits = format!("--hook=pre-exec=sh -c 'touch {}; sleep 600'", mirror.file("started").display());
     let running = Running::start(&mut mirror.sync(&daemon.url("m/"), [waits]));
-    wait_for("the run", || mirror.file("started").exists());
+    wait_until("the run", || mirror.file("started").exists());
     running.signal_leader(rustix::process::Signal::TERM);
     running.finish().expect_code(20).expect_error_text("killed by manager");
 }

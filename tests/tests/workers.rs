@@ -5,14 +5,12 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Child;
 
-use rsync_e2e::daemon::Module;
+use rsync_e2e::daemon::{Module, end};
 use rsync_e2e::program::is_root;
 use rsync_e2e::tree::random;
-use rsync_e2e::{Compare, Daemon, Side, Snapshot, Tree, Work};
+use rsync_e2e::{Compare, Daemon, Side, Snapshot, Tree, Work, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 const CLIENTS: usize = 60;
@@ -33,45 +31,10 @@ fn big_module(work: &Work) -> Module {
     if is_root() { module.line("uid = nobody").line("gid = nogroup") } else { module }
 }
 
-fn pull(daemon: &Daemon, path: &str, options: &[&str], destination: &Path) -> Child {
-    Command::new("/usr/bin/rsync")
-        .arg("-r")
-        .args(options)
-        .arg(daemon.url(path))
-        .arg(destination)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// Waits for the exit code and the errors.
-fn end(client: Child) -> (i32, String) {
-    let output = client.wait_with_output().unwrap();
-    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
 /// Ends a client with all of its processes.
 fn interrupt(mut client: Child) {
     kill_process(Pid::from_child(&client), Signal::TERM).unwrap();
     client.wait().unwrap();
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Process ids of the workers that were started.
-fn workers(daemon: &Daemon) -> Vec<i32> {
-    let log = daemon.log();
-    let lines = log.lines().filter_map(|line| line.split_once("worker process "));
-    let started = lines.filter(|(_, rest)| rest.contains(" started with "));
-    started.map(|(_, rest)| rest.split(' ').next().unwrap().parse().unwrap()).collect()
 }
 
 #[track_caller]
@@ -102,14 +65,14 @@ fn sixty_clients_at_once_are_served_by_a_process_for_each_identity() {
     let name = |number: usize| ["one", "two"][number % 2];
     let destination = |number: usize| work.join(format!("destination{number}"));
     let clients: Vec<Child> = (0..CLIENTS)
-        .map(|number| pull(&daemon, &format!("{}/", name(number)), &[], &destination(number)))
+        .map(|number| daemon.pull(&format!("{}/", name(number)), &[], &destination(number)))
         .collect();
     for (number, client) in clients.into_iter().enumerate() {
         assert_eq!(end(client), (0, String::new()), "client {number}\n{}", daemon.log());
         let expected = Snapshot::take(&work.join(name(number)));
         Snapshot::take(&destination(number)).assert_same(&expected, Compare::CONTENT);
     }
-    assert_eq!(workers(&daemon).len(), 2, "{}", daemon.log());
+    assert_eq!(daemon.workers().len(), 2, "{}", daemon.log());
 }
 
 #[test]
@@ -119,8 +82,8 @@ fn a_worker_is_its_module_s_user_for_good() {
     }
     let work = open_work();
     let daemon = Daemon::start(Side::Ours, "", &[big_module(&work)]);
-    assert_eq!(end(pull(&daemon, "m/small", &[], &work.join("got"))), (0, String::new()));
-    let pid = workers(&daemon)[0];
+    assert_eq!(end(daemon.pull("m/small", &[], &work.join("got"))), (0, String::new()));
+    let pid = daemon.workers()[0];
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -141,15 +104,15 @@ fn a_worker_is_its_module_s_user_for_good() {
 fn a_worker_that_is_killed_takes_only_its_own_sessions_along() {
     let work = open_work();
     let daemon = Daemon::start(Side::Ours, "", &[big_module(&work)]);
-    let client = pull(&daemon, "m/", &["--bwlimit=500", "--inplace"], &work.join("cut"));
+    let client = daemon.pull("m/", &["--bwlimit=500", "--inplace"], &work.join("cut"));
     wait_for_data(&work.join("cut"));
-    let worker = workers(&daemon)[0];
+    let worker = daemon.workers()[0];
     kill_process(Pid::from_raw(worker).unwrap(), Signal::KILL).unwrap();
     let (code, errors) = end(client);
     assert!(matches!(code, 10 | 12), "{code}: {errors}");
-    assert_eq!(end(pull(&daemon, "m/", &[], &work.join("whole"))), (0, String::new()), "{}", daemon.log());
+    assert_eq!(end(daemon.pull("m/", &[], &work.join("whole"))), (0, String::new()), "{}", daemon.log());
     assert!(fs::read(work.join("whole/big")).unwrap() == random(SIZE, 1));
-    assert_eq!(workers(&daemon).len(), 2);
+    assert_eq!(daemon.workers().len(), 2);
     assert!(daemon.log().contains(&format!("worker process {worker} lost the session of")));
 }
 
@@ -162,17 +125,17 @@ fn slots_are_shared_with_the_c_daemon_and_come_back() {
     let theirs = Daemon::start(Side::C, "", &[module]);
     let slow = ["--bwlimit=200", "--inplace"];
     let (first, second) =
-        (pull(&ours, "m/", &slow, &work.join("first")), pull(&theirs, "m/", &slow, &work.join("second")));
+        (ours.pull("m/", &slow, &work.join("first")), theirs.pull("m/", &slow, &work.join("second")));
     wait_for_data(&work.join("first"));
     wait_for_data(&work.join("second"));
     for daemon in [&ours, &theirs] {
-        let (code, errors) = end(pull(daemon, "m/small", &[], &work.join("third")));
+        let (code, errors) = end(daemon.pull("m/small", &[], &work.join("third")));
         assert_eq!(code, 5);
         assert!(errors.contains("max connections (2) reached -- try again later"), "{errors}");
     }
     interrupt(first);
     for daemon in [&theirs, &ours] {
-        wait_until("a free slot", || end(pull(daemon, "m/small", &[], &work.join("third"))).0 == 0);
+        wait_until("a free slot", || end(daemon.pull("m/small", &[], &work.join("third"))).0 == 0);
     }
     interrupt(second);
 }
@@ -181,14 +144,14 @@ fn slots_are_shared_with_the_c_daemon_and_come_back() {
 fn sessions_end_in_peace_when_the_daemon_is_told_to_stop() {
     let work = open_work();
     let mut daemon = Daemon::start(Side::Ours, "", &[big_module(&work)]);
-    let client = pull(&daemon, "m/", &["--bwlimit=2000", "--inplace"], &work.join("got"));
+    let client = daemon.pull("m/", &["--bwlimit=2000", "--inplace"], &work.join("got"));
     wait_for_data(&work.join("got"));
     // As a service manager does: every process of the group is told.
     assert_eq!(daemon.terminate(), Some(0));
     assert_eq!(end(client), (0, String::new()), "{}", daemon.log());
     assert!(fs::read(work.join("got/big")).unwrap() == random(SIZE, 1));
     let gone = |pid: &i32| !Path::new(&format!("/proc/{pid}")).exists();
-    assert!(workers(&daemon).iter().all(gone));
+    assert!(daemon.workers().iter().all(gone));
 }
 
 #[test]
@@ -203,7 +166,7 @@ fn owners_have_their_names_though_the_worker_cannot_look_them_up() {
     let daemon = Daemon::start(Side::Ours, "", &[module]);
     // The name decides: the mapping would not apply to a bare number.
     let options = ["-og", "--usermap=daemon:7", "--groupmap=daemon:8"];
-    assert_eq!(end(pull(&daemon, "m/", &options, &work.join("got"))), (0, String::new()));
+    assert_eq!(end(daemon.pull("m/", &options, &work.join("got"))), (0, String::new()));
     let got = fs::metadata(work.join("got/of daemon")).unwrap();
     assert_eq!(
         (std::os::unix::fs::MetadataExt::uid(&got), std::os::unix::fs::MetadataExt::gid(&got)),
