@@ -44,6 +44,8 @@ pub(crate) struct Transfer {
     /// Line of each file, if that is wanted.
     pub(crate) transfer_log: Option<TransferLog>,
     pub(crate) owners: Owners,
+    /// The names of a client's owners do not count.
+    pub(crate) numeric_ids: bool,
     pub(crate) log: Log,
 }
 
@@ -110,6 +112,7 @@ impl Transfer {
         let outgoing = Outgoing::default();
         let events: Arc<dyn EventSink> = Arc::new(LoggedVoice {
             to_client: ServerVoice::new(&options, &negotiated, outgoing.clone())
+                .of_daemon(&negotiated)
                 .in_charset(self.charset)
                 .in_zone(Arc::clone(self.log.zone())),
             transfers: self.transfer_log.take(),
@@ -170,15 +173,15 @@ impl Transfer {
         root: Arc<Dir>,
         (destination, names): (Vec<u8>, Option<Vec<u8>>),
     ) -> Result<(TotalSize, Arc<Session>), EngineError> {
-        let Self { connection, tree, module, path, keeps_links_inside, module_filters, owners, log, .. } =
-            self;
+        let Self { connection, tree, module, path, module_filters, owners, log, .. } = self;
         session.module = Some(Arc::new(ServedModule {
             name: module,
             root,
             path,
-            keeps_links_inside,
+            keeps_links_inside: self.keeps_links_inside,
             filters: module_filters,
             ids: owners.ids,
+            numeric_ids: self.numeric_ids,
             entered,
         }));
         let mut rule_files = OperatorFiles::new(tree, Arc::clone(&session.events), None);

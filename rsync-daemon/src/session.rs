@@ -21,13 +21,14 @@ use rsync_proto::wire::{Legal, Message, MessageCode, Mux};
 
 use socket2::Socket;
 
+use crate::access::HostName;
 use crate::config::ModuleSettings;
 use crate::converter::Converter;
 use crate::hooks::Hooks;
 use crate::identity::Identity;
-use crate::limits::Slot;
+use crate::limits::{ModulePlace, Slot};
 use crate::log::Log;
-use crate::order::{Access, SessionOrder};
+use crate::order::{Access, SessionOrder, Visitor};
 use crate::readable::ReadableTree;
 use crate::request::{Parsed, apply_settings};
 use crate::serve::{Task, Transfer};
@@ -42,6 +43,7 @@ pub(crate) struct ReadySession {
     pub(crate) identity: Identity,
     pub(crate) log: Log,
     pub(crate) slot: Option<Slot>,
+    pub(crate) place: Option<ModulePlace>,
     pub(crate) hooks: Hooks,
     pub(crate) converter: Option<Converter>,
     /// A worker that has no other session.
@@ -186,7 +188,11 @@ impl SessionOrder {
         control.set_timeout(announced_timeout.map(|seconds| Duration::from_secs(seconds.into())));
         let transfer_log = settings.transfer_logging.then(|| TransferLog {
             format: LineFormat::parse(&settings.log_format),
-            visitor: visitor.clone(),
+            visitor: match settings.reverse_lookup {
+                true => visitor.clone(),
+                // A name may be known all the same, but not for these lines.
+                false => Visitor { host: HostName::Undetermined.text().into(), ..visitor.clone() },
+            },
             path: path.clone(),
         });
         let transfer = Transfer {
@@ -202,7 +208,8 @@ impl SessionOrder {
             module_filters: filters,
             announced_timeout,
             transfer_log,
-            owners: if self.numeric_ids { Owners::none() } else { owners },
+            owners: if self.numeric_ids { owners.without_names() } else { owners },
+            numeric_ids: self.numeric_ids,
             log: log.clone(),
         };
         let code = transfer.run();
@@ -241,30 +248,20 @@ pub(crate) struct Owners {
 }
 
 impl Owners {
-    /// Names do not count.
-    fn none() -> Self {
-        Self { names: Box::new(NoOwners), ids: Arc::new(NoOwners) }
+    /// Files have owners without names; what a client calls by name has an id all the same.
+    fn without_names(self) -> Self {
+        Self { names: Box::new(NoNames), ids: self.ids }
     }
 }
 
-struct NoOwners;
+struct NoNames;
 
-impl OwnerNames for NoOwners {
+impl OwnerNames for NoNames {
     fn user(&mut self, _: u32) -> Option<Vec<u8>> {
         None
     }
 
     fn group(&mut self, _: u32) -> Option<Vec<u8>> {
-        None
-    }
-}
-
-impl OwnerIds for NoOwners {
-    fn user(&self, _: &[u8]) -> Option<u32> {
-        None
-    }
-
-    fn group(&self, _: &[u8]) -> Option<u32> {
         None
     }
 }

@@ -76,6 +76,8 @@ pub struct ServedModule {
     pub filters: Filters,
     /// Ids of the owners that the client names.
     pub ids: Arc<dyn OwnerIds>,
+    /// The names of the sender's owners do not count.
+    pub numeric_ids: bool,
     /// Is told the path of the destination directory from the root, once it is known.
     pub entered: Arc<OnceLock<BString>>,
 }

@@ -25,6 +25,8 @@ pub struct ServerVoice {
     /// Items are no part of the protocol, so their names travel as text.
     names_as_text: bool,
     itemizes: bool,
+    /// That a file has vanished is said as an error.
+    vanishing_is_error: bool,
     charset: Option<Charset>,
     zone: Arc<dyn Zone + Send + Sync>,
     errors: Option<Mutex<Box<dyn Write + Send>>>,
@@ -40,6 +42,7 @@ impl ServerVoice {
             itemizes: format.is_some_and(|format| format.uses(b'i')),
             options: options.clone(),
             outgoing,
+            vanishing_is_error: false,
             charset: None,
             zone: Arc::new(Utc),
             errors: None,
@@ -50,6 +53,13 @@ impl ServerVoice {
     #[must_use]
     pub fn in_charset(mut self, charset: Option<Charset>) -> Self {
         self.charset = charset;
+        self
+    }
+
+    /// Speaks as a daemon does.
+    #[must_use]
+    pub fn of_daemon(mut self, negotiated: &Negotiated) -> Self {
+        self.vanishing_is_error = negotiated.daemon_warns_by_errors();
         self
     }
 
@@ -153,7 +163,11 @@ impl EventSink for ServerVoice {
                 message.render(&mut text);
                 text.push(b'\n');
                 let charset = self.charset.filter(|_| !message.is_wire_text());
-                self.say_in(charset, message.severity(), &text);
+                let severity = match message {
+                    text::Message::FileVanished(_) if self.vanishing_is_error => Severity::TransferError,
+                    message => message.severity(),
+                };
+                self.say_in(charset, severity, &text);
             }
             Event::Item { stage: Stage::Done, item } if self.names_as_text => self.name(item),
             Event::Deleted { name, is_dir } if self.names_as_text => {

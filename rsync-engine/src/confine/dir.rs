@@ -168,7 +168,7 @@ impl Dir {
     /// Opens a regular file for reading; a link is not followed and a fifo does not block.
     ///
     /// # Errors
-    /// `ELOOP` for a link; [`io::ErrorKind::InvalidInput`] for what is not a regular file.
+    /// `ELOOP` for a link, `EISDIR` for a directory, `EINVAL` for what else is no regular file.
     pub fn open_read(&self, name: &[u8]) -> io::Result<File> {
         self.open_read_and_stat(name).map(|(file, _)| file)
     }
@@ -179,7 +179,7 @@ impl Dir {
         let file = File::from(rustix::fs::openat(&self.fd, component(name)?, flags, Mode::empty())?);
         let stat = stat_fd(&file)?;
         if !stat.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+            return Err(if stat.is_dir() { Errno::ISDIR } else { Errno::INVAL }.into());
         }
         Ok((file, stat))
     }

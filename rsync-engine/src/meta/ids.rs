@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nix::unistd::{Group, User};
 use rsync_proto::flist::{IdMap, IdNames, Owner};
-use rsync_proto::text::{Event, Severity};
+use rsync_proto::text::{Event, Message};
 
 use super::Privilege;
 use crate::{EngineError, Session};
@@ -22,6 +22,7 @@ pub trait OwnerIds: Send + Sync {
 /// Maps ids and names of the sender to local ids.
 pub(crate) struct LocalIds {
     privilege: Privilege,
+    /// The sender's names do not count.
     numeric: bool,
     users: IdMap,
     groups: IdMap,
@@ -42,16 +43,15 @@ impl LocalIds {
                 Owner::Group => find.group(name),
             };
             let (map, unknown) = IdMap::parse(text, owner, resolve)?;
-            let word = if owner == Owner::User { "user" } else { "group" };
+            let option = if owner == Owner::User { "usermap" } else { "groupmap" };
             for name in unknown {
-                let text = format!("Unknown --{word}map name on receiver: {name}\n");
-                session.events.emit(Event::PeerText { severity: Severity::Error, text: text.as_bytes() });
+                session.events.emit(Event::Message(Message::UnknownMapName(option, &name)));
             }
             Ok::<_, EngineError>(map)
         };
         Ok(Self {
             privilege,
-            numeric: options.numeric_ids,
+            numeric: options.numeric_ids || session.module.as_ref().is_some_and(|module| module.numeric_ids),
             users: map(&options.usermap, Owner::User)?,
             groups: map(&options.groupmap, Owner::Group)?,
             known_users: HashMap::new(),
@@ -60,18 +60,27 @@ impl LocalIds {
         })
     }
 
+    /// What the sender calls an owner; empty for nothing, or nothing that counts.
+    fn name<'a>(&self, names: &'a IdNames, owner: Owner, id: u32) -> &'a [u8] {
+        match names.get(owner, id).unwrap_or_default() {
+            _ if self.numeric => b"",
+            // Old senders do not say what everybody knows.
+            b"" if id == 0 => b"root",
+            name => name,
+        }
+    }
+
     /// The local owner and group of an entry, and whether the group cannot be set.
     pub(crate) fn map(&mut self, names: &IdNames, uid: u32, gid: u32) -> (u32, u32, bool) {
-        let user = names.get(Owner::User, uid).unwrap_or_default();
-        let group = names.get(Owner::Group, gid).unwrap_or_default();
+        let (user, group) = (self.name(names, Owner::User, uid), self.name(names, Owner::Group, gid));
         let local_uid = self.users.target(uid, user).unwrap_or_else(|| {
-            let named = uid != 0 && !user.is_empty() && !self.numeric;
+            let named = uid != 0 && !user.is_empty();
             let cached =
                 named.then(|| lookup(&mut self.known_users, user, |name| self.find.user(name))).flatten();
             cached.unwrap_or(uid)
         });
         let local_gid = self.groups.target(gid, group).unwrap_or_else(|| {
-            let named = gid != 0 && !group.is_empty() && !self.numeric;
+            let named = gid != 0 && !group.is_empty();
             let cached =
                 named.then(|| lookup(&mut self.known_groups, group, |name| self.find.group(name))).flatten();
             cached.unwrap_or(gid)

@@ -32,6 +32,10 @@ pub struct DaemonLine {
     pub log_file_format: Option<BString>,
     /// Socket options.
     pub sockopts: Option<BString>,
+    /// Directory in modules for temporary files.
+    pub temp_dir: Option<BString>,
+    /// Newest version of the protocol to speak.
+    pub protocol: Option<i32>,
     /// Count of `-v`.
     pub verbose: u32,
 }
@@ -96,10 +100,10 @@ pub(super) fn parse(words: &[BString]) -> Result<Command, OptionError> {
                 b"log-file" => line.log_file = Some(value()?.into()),
                 b"log-file-format" => line.log_file_format = Some(value()?.into()),
                 b"sockopts" => line.sockopts = Some(value()?.into()),
-                b"temp-dir" => drop(value()?),
+                b"temp-dir" => line.temp_dir = Some(value()?.into()),
                 b"port" => line.port = Some(integer(value()?, word)?),
                 b"bwlimit" => line.bwlimit = Some(integer(value()?, word)?),
-                b"protocol" => drop(integer(value()?, word)?),
+                b"protocol" => line.protocol = Some(integer(value()?, word)?),
                 _ => return Err(word_error(word, "unknown option (in daemon mode)")),
             }
         }

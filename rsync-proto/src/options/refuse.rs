@@ -2,7 +2,7 @@
 
 use super::error::OptionError;
 use super::rows::ROWS;
-use super::table::{Refusal, find_long};
+use super::table::{Refusal, Row, find_long};
 
 /// Which options a module refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +79,8 @@ impl Refusals {
 
     fn apply_wildcard(&mut self, pattern: &str, refuse: bool) -> bool {
         let mut found = false;
-        for (index, row) in ROWS.iter().enumerate().filter(|(_, row)| row.refusal == Refusal::Wild) {
+        let reached = |row: &Row| matches!(row.refusal, Refusal::Wild | Refusal::Always);
+        for (index, row) in ROWS.iter().enumerate().filter(|(_, row)| reached(row)) {
             let letter = [row.short];
             let hit = (!row.name.is_empty() && matches(pattern.as_bytes(), row.name.as_bytes()))
                 || (row.short != 0 && matches(pattern.as_bytes(), &letter));
@@ -210,6 +211,6 @@ mod tests {
 
     #[test]
     fn terms_without_an_option_are_reported() {
-        assert_eq!(Refusals::new("r,c delete x*y", true).unmatched(), ["r,c", "x*y"]);
+        assert_eq!(Refusals::new("r,c delete x*y log*", true).unmatched(), ["r,c", "x*y"]);
     }
 }

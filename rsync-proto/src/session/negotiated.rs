@@ -108,6 +108,12 @@ impl Negotiated {
         self.protocol >= 30
     }
 
+    /// A daemon's client takes no warning for an answer: that a file has vanished is an error (below 28).
+    #[must_use]
+    pub fn daemon_warns_by_errors(&self) -> bool {
+        self.protocol < 28
+    }
+
     /// File-list flags may take a second byte; devices are split in major and minor (28 and later).
     #[must_use]
     pub fn has_extended_flags(&self) -> bool {

@@ -144,6 +144,8 @@ pub enum Message<'a> {
     OptionDirNotDirectory(OptionDir, &'a [u8]),
     /// Fatal: the directory for temporary files does not exist.
     TempDirMissing(&'a [u8]),
+    /// A map of users or groups (option name) sends somebody to a name that nobody has here.
+    UnknownMapName(&'static str, &'a [u8]),
     /// The directory for backups; whether it exists.
     BackupDir(&'a [u8], bool),
 
@@ -280,6 +282,7 @@ impl Message<'_> {
             | Self::DestinationExcluded(_)
             | Self::OptionDirNotDirectory(..)
             | Self::TempDirMissing(_)
+            | Self::UnknownMapName(..)
             | Self::InvalidPath(..)
             | Self::SkippingContents
             | Self::ParentAbsent(_)
@@ -465,6 +468,9 @@ impl Message<'_> {
                 append(out, &[b"The backup-dir is not a directory: ", dir]);
             }
             Self::TempDirMissing(dir) => append(out, &[b"The temp-dir does not exist: ", dir]),
+            Self::UnknownMapName(option, name) => {
+                append(out, &[b"Unknown --", option.as_bytes(), b" name on receiver: ", name]);
+            }
             Self::BackupDir(dir, true) => append(out, &[b"backup_dir is ", dir]),
             Self::BackupDir(dir, false) => append(out, &[b"(new) backup_dir is ", dir]),
             Self::InvalidPath(dir, base) => {
