@@ -12,10 +12,11 @@ use rsync_proto::text::{Utc, Zone};
 
 use crate::config::{Config, ConfigError, GlobalSettings, Module};
 use crate::daemon::{Daemon, DaemonError, Door, Limits, Shared};
+use crate::files::open_log;
 use crate::host::{Caller, Host};
 use crate::http;
 use crate::listen::{ListenAddress, bind};
-use crate::log::{Log, LogTarget, Style};
+use crate::log::{Log, LogTarget, Style, log_is_lost};
 use crate::pid_file::PidFile;
 use crate::worker::WorkerCommand;
 
@@ -220,6 +221,18 @@ impl DaemonBuilder {
         self
     }
 
+    /// Speaks no version of the protocol newer than this one.
+    pub fn protocol(mut self, newest: u8) -> Self {
+        self.limits.protocol = Some(newest);
+        self
+    }
+
+    /// Where temporary files are in modules whose parameters and clients name no directory for them.
+    pub fn temp_dir(mut self, path: impl Into<BString>) -> Self {
+        self.limits.temp_dir = Some(path.into());
+        self
+    }
+
     /// Listens on addresses of this version of IP only, 4 or 6.
     pub fn ip_version(mut self, version: u8) -> Self {
         self.ip_version = Some(version);
@@ -252,9 +265,10 @@ impl DaemonBuilder {
         let keeps_log = self.log.is_some() || (configured.is_none() && self.default_log.is_some());
         let target = self.log.or(configured).or(self.default_log);
         let target = target.unwrap_or_else(|| LogTarget::syslog_of(&config.defaults));
+        let (target, lost) = writable(target, &config);
         let log = Log::new(target, self.zone.0, Style::named(config.globals.log_style.as_ref())?)?;
-        for note in &config.notes {
-            log.warning(&note.text);
+        for note in lost.iter().chain(config.notes.iter().map(|note| &note.text)) {
+            log.warning(note);
         }
         let place = Place { addresses: self.addresses, port: self.port, ip_version: self.ip_version };
         let opened = open(self.doors, place, &config.globals, &log);
@@ -265,6 +279,16 @@ impl DaemonBuilder {
         let workers = self.worker.map(|command| (command, self.worker_idle));
         let shared = Shared::new(self.source, config, log, keeps_log, workers, self.limits, self.host);
         Ok(Daemon::new(shared, doors, metrics, pid_file, self.grace))
+    }
+}
+
+/// A log that can be written to: the system log instead of a file that cannot be opened, with lines that
+/// say so.
+fn writable(target: LogTarget, config: &Config) -> (LogTarget, Vec<String>) {
+    let LogTarget::File(path) = &target else { return (target, Vec::new()) };
+    match open_log(path) {
+        Ok(_) => (target, Vec::new()),
+        Err(error) => (LogTarget::syslog_of(&config.defaults), log_is_lost(path, &error).into()),
     }
 }
 

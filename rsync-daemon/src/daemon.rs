@@ -13,7 +13,6 @@ use rsync_engine::{LinkControl, SystemIds, SystemOwners};
 use socket2::Socket;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use crate::builder::{DaemonBuilder, Source};
 use crate::config::{Config, ConfigError, Finding, GlobalSettings};
@@ -24,15 +23,16 @@ use crate::log::{Log, StyleError, now};
 use crate::metered::Meters;
 use crate::metrics::{Health, Metrics, Outcome};
 use crate::pid_file::{PidFile, PidFileError};
+use crate::places::{Places, counted_address};
 use crate::room::{Room, RoomError, RoomPlan};
 use crate::session::{Owners, ReadySession, Served, link};
 use crate::stream::{ClientStream, Duplex};
 use crate::tally::{Entry, Tally};
-use crate::tls::{Certificate, TlsError};
+use crate::tls::{Certificate, TlsAcceptor, TlsError};
 use crate::visit::{self, Arrival};
 use crate::worker::{DirectorySession, Hatchling, Pool, Protections, WorkerCommand};
 
-/// Connections of one address that may be in their handshake.
+/// Connections of one address, or IPv6 network, that may be in their handshake.
 const HANDSHAKES_PER_ADDRESS: u32 = 256;
 /// How long a failed login takes.
 const AUTH_DELAY: Duration = Duration::from_millis(500);
@@ -236,7 +236,7 @@ impl Entrance {
 async fn receive(shared: Arc<Shared>, arrival: Arrival) {
     let address = arrival.address;
     let _handshaking = shared.metrics.connection();
-    match shared.begin_handshake(address) {
+    match shared.handshakes.take(counted_address(address), HANDSHAKES_PER_ADDRESS) {
         Some(_handshake) => visit::receive(shared, arrival).await,
         None => {
             shared.metrics.refusal("too many handshakes");
@@ -280,7 +280,8 @@ pub(crate) struct Shared {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     visits: AtomicU64,
-    handshakes: Mutex<HashMap<IpAddr, u32>>,
+    handshakes: Places<IpAddr>,
+    places: Places<(BString, IpAddr)>,
     /// Those that are threads.
     sessions: Mutex<HashMap<u64, LinkControl>>,
     running: Tally,
@@ -298,6 +299,10 @@ pub(crate) struct Limits {
     pub(crate) uploads: bool,
     /// Most bytes a second of each session; 0 is no limit.
     pub(crate) bwlimit: u64,
+    /// The newest version of the protocol, if not of this program.
+    pub(crate) protocol: Option<u8>,
+    /// Where temporary files are, if neither module nor client say so.
+    pub(crate) temp_dir: Option<BString>,
     /// The line of each file in the log, if it does not depend on the module.
     pub(crate) log_format: Option<BString>,
 }
@@ -343,7 +348,8 @@ impl Shared {
             metrics,
             health: Arc::default(),
             visits: AtomicU64::new(0),
-            handshakes: Mutex::default(),
+            handshakes: Places::default(),
+            places: Places::default(),
             sessions: Mutex::default(),
             running: Tally::default(),
             premises: Arc::new(Room::premises()),
@@ -431,7 +437,7 @@ impl Shared {
     }
 
     /// The configuration as it is now. One that cannot be used leaves the last one in force; the log has
-    /// that once for each change.
+    /// that once for each change, and what is ignored every time, as with the C daemon.
     pub(crate) fn config(&self) -> Arc<Config> {
         let read = self.source.read(self.limits.uploads);
         let mut kept = lock(&self.kept);
@@ -441,9 +447,7 @@ impl Shared {
                 if kept.trouble.take().is_some() {
                     self.log.info("the configuration can be used again");
                 }
-                if config.notes != kept.config.notes {
-                    config.notes.iter().for_each(|Finding { text, .. }| self.log.warning(text));
-                }
+                config.notes.iter().for_each(|Finding { text, .. }| self.log.warning(text));
                 kept.config = config;
             }
             Err(error) => {
@@ -480,7 +484,7 @@ impl Shared {
 
     /// Speaks TLS with the certificate as it is now.
     pub(crate) fn acceptor(&self, config: &Config) -> Result<TlsAcceptor, TlsError> {
-        let files = config.globals.tls_files()?.ok_or(TlsError::Incomplete)?;
+        let files = config.globals.tls_files()?.ok_or(TlsError::MISSING)?;
         let (acceptor, error) = self.certificate.current(&files);
         match (acceptor, error) {
             (Some(acceptor), error) => {
@@ -489,19 +493,13 @@ impl Shared {
                 }
                 Ok(acceptor)
             }
-            (None, error) => Err(error.unwrap_or(TlsError::Incomplete)),
+            (None, error) => Err(error.unwrap_or(TlsError::MISSING)),
         }
     }
 
-    /// Counts a handshake; `None` when its address has enough of them.
-    fn begin_handshake(self: &Arc<Self>, address: IpAddr) -> Option<Handshake> {
-        let mut handshakes = lock(&self.handshakes);
-        let count = handshakes.entry(address).or_default();
-        if *count >= HANDSHAKES_PER_ADDRESS {
-            return None;
-        }
-        *count += 1;
-        Some(Handshake { shared: Arc::clone(self), address })
+    /// The places of addresses in modules.
+    pub(crate) fn places(&self) -> &Places<(BString, IpAddr)> {
+        &self.places
     }
 
     /// A worker process that waits for its only session; `None` where sessions are threads.
@@ -512,17 +510,27 @@ impl Shared {
     /// Has a session run, in a worker process or a thread of its own.
     pub(crate) fn start(self: &Arc<Self>, session: ReadySession, stream: ClientStream) {
         let started = stream.into_socket(self.running.enter()).and_then(|socket| {
-            let ReadySession { order, served, identity, log, slot, hooks, converter, worker } = session;
+            let ReadySession { order, served, identity, log, slot, place, hooks, converter, worker } =
+                session;
             match (&self.pool, served) {
                 (Some(pool), Served::Directory(root)) => {
-                    let session =
-                        DirectorySession { order, root, identity, log, slot, hooks, converter, worker };
+                    let session = DirectorySession {
+                        order,
+                        root,
+                        identity,
+                        log,
+                        slot,
+                        place,
+                        hooks,
+                        converter,
+                        worker,
+                    };
                     pool.start(session, socket, self.running.enter())
                 }
                 (_, served) => {
                     let worker = None;
                     let session =
-                        ReadySession { order, served, identity, log, slot, hooks, converter, worker };
+                        ReadySession { order, served, identity, log, slot, place, hooks, converter, worker };
                     self.start_thread(session, socket)
                 }
             }
@@ -533,7 +541,7 @@ impl Shared {
     }
 
     fn start_thread(self: &Arc<Self>, session: ReadySession, socket: Socket) -> std::io::Result<()> {
-        let ReadySession { order, served, identity, log, slot, hooks, converter, .. } = session;
+        let ReadySession { order, served, identity, log, slot, place, hooks, converter, .. } = session;
         let meters = Meters::default();
         let link = meters.measure(link(&socket, &order.ahead)?);
         let running = Running::new(self, &link.control);
@@ -544,6 +552,7 @@ impl Shared {
         tokio::spawn(async move {
             let outcome: Outcome = end.await.unwrap_or(Outcome::LOST);
             metrics.session_ended(module.as_ref(), outcome);
+            drop(place);
             hooks.after(outcome.exit_code()).await;
             drop(running);
         });
@@ -564,24 +573,6 @@ impl Shared {
             let _ = ended.send(meters.outcome(code));
         })?;
         Ok(())
-    }
-}
-
-/// A handshake of an address, until it is dropped.
-struct Handshake {
-    shared: Arc<Shared>,
-    address: IpAddr,
-}
-
-impl Drop for Handshake {
-    fn drop(&mut self) {
-        let mut handshakes = lock(&self.shared.handshakes);
-        if let Some(count) = handshakes.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                handshakes.remove(&self.address);
-            }
-        }
     }
 }
 

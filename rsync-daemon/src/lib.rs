@@ -4,6 +4,9 @@
 //! in a thread with the module's identity, either of this process or of a worker process that is confined
 //! to the module ([`DaemonBuilder::worker_command`]); there the engine's sender reads a tree that does
 //! not reach out of the module. Nothing here writes to a module.
+//!
+//! The feature `tls` adds a listener for clients that speak TLS, `http` metrics and health over HTTP. Without
+//! them, configurations that want such a thing are errors.
 
 mod access;
 mod auth;
@@ -14,6 +17,7 @@ mod daemon;
 mod files;
 mod hooks;
 mod host;
+#[cfg_attr(not(feature = "http"), path = "no_http.rs")]
 mod http;
 mod identity;
 mod limits;
@@ -26,6 +30,7 @@ mod order;
 mod packed;
 mod peer;
 mod pid_file;
+mod places;
 mod readable;
 mod request;
 mod room;
@@ -34,6 +39,7 @@ mod serve;
 mod session;
 mod stream;
 mod tally;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 mod visit;
 mod voice;
@@ -53,5 +59,7 @@ pub use log::{LogTarget, StyleError};
 pub use peer::{Peer, PeerError};
 pub use pid_file::PidFileError;
 pub use stream::{ClientStream, Duplex};
-pub use tls::{Certificate, TlsError, TlsFiles};
+pub use tls::TlsError;
+#[cfg(feature = "tls")]
+pub use tls::{Certificate, TlsFiles};
 pub use worker::{Protections, run_worker};

@@ -3,13 +3,19 @@
 
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use bstr::BString;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use crate::files::open_own;
+use crate::places::Place;
+
+/// A place of an address in a module (`max connections per address`).
+pub(crate) type ModulePlace = Place<(BString, IpAddr)>;
 
 /// A session's slot; dropping it gives it back.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bstr::{BStr, BString};
-use rsync_proto::text::{MAX_LOG_TEXT, Zone, date_time, escape_log, log_line};
+use rsync_proto::text::{MAX_LOG_TEXT, Zone, date_time, describe_errno, escape_log, log_line};
 
 use crate::config::ModuleSettings;
 use crate::files::open_log;
@@ -245,6 +245,16 @@ impl Log {
         line.extend_from_slice(serde_json::Value::Object(fields).to_string().as_bytes());
         line.push(b'\n');
     }
+}
+
+/// Lines about a log file that cannot be opened.
+pub(crate) fn log_is_lost(path: &Path, error: &io::Error) -> [String; 2] {
+    let reason = describe_errno(error.raw_os_error().unwrap_or_default());
+    let path = path.display();
+    [
+        format!("rsync: [Receiver] failed to open log-file {path}: {reason}"),
+        "Ignoring \"log file\" setting.".into(),
+    ]
 }
 
 /// Seconds since 1970.

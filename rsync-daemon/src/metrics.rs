@@ -4,7 +4,7 @@ use rsync_proto::exit::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bstr::{BStr, ByteSlice};
-use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -138,10 +138,11 @@ impl Metrics {
     }
 
     /// All numbers as text.
+    #[cfg(any(feature = "http", test))]
     pub(crate) fn render(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
         text
     }
 }
@@ -184,6 +185,7 @@ impl Health {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
 
+    #[cfg(any(feature = "http", test))]
     pub(crate) fn is_good(&self) -> bool {
         !self.is_stopping.load(Ordering::Relaxed)
     }

@@ -95,6 +95,7 @@ packed_struct!(
     ModuleSettings {
         open_noatime,
         charset,
+        reverse_lookup,
         max_verbosity,
         incoming_chmod,
         outgoing_chmod,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use rsync_proto::wire::{Cursor, NeedsInput};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_rustls::TlsAcceptor;
 
 use crate::stream::ClientStream;
 
@@ -43,15 +42,6 @@ impl Peer {
     #[must_use]
     pub fn new(stream: ClientStream) -> Self {
         Self { stream, buffer: Vec::new() }
-    }
-
-    /// Speaks TLS from now on, as its server.
-    ///
-    /// # Errors
-    /// When no protected connection comes about.
-    pub async fn secure(self, acceptor: &TlsAcceptor) -> io::Result<Self> {
-        let stream = acceptor.accept(self.stream.after(self.buffer)).await?;
-        Ok(Self::new(ClientStream::Other(Box::new(stream))))
     }
 
     /// Decodes one value, reading as much as it needs; `step` bounds how much that can be.

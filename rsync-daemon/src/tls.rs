@@ -4,12 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio_rustls::TlsAcceptor;
+pub(crate) use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::files::{CONFIG_LIMIT, open_trusted, read_trusted};
+use crate::config::GlobalSettings;
+use crate::files::{CONFIG_LIMIT, open_trusted, read_trusted, to_path};
+use crate::peer::Peer;
+use crate::stream::ClientStream;
 
 /// Why TLS cannot be spoken.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,11 @@ pub enum TlsError {
     },
 }
 
+impl TlsError {
+    /// There is no certificate.
+    pub(crate) const MISSING: Self = Self::Incomplete;
+}
+
 /// The files, in PEM form, of a certificate chain and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -60,6 +68,22 @@ fn stamp(path: &Path) -> Option<Stamp> {
     use std::os::unix::fs::MetadataExt;
     let found = open_trusted(path).ok()?.metadata().ok()?;
     Some((found.dev(), found.ino(), found.mtime(), found.mtime_nsec(), found.len()))
+}
+
+impl GlobalSettings {
+    /// The certificate, if TLS is spoken.
+    ///
+    /// # Errors
+    /// [`TlsError::Incomplete`] when TLS is wanted, and a file is not named.
+    pub(crate) fn tls_files(&self) -> Result<Option<TlsFiles>, TlsError> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                Ok(Some(TlsFiles { certificate: to_path(certificate), key: to_path(key) }))
+            }
+            (None, None) if self.tls_port == 0 => Ok(None),
+            _ => Err(TlsError::Incomplete),
+        }
+    }
 }
 
 impl TlsFiles {
@@ -92,6 +116,18 @@ impl TlsFiles {
             text: error.to_string(),
         })?;
         Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+impl Peer {
+    /// Speaks TLS from now on, as its server.
+    ///
+    /// # Errors
+    /// When no protected connection comes about.
+    pub async fn secure(self, acceptor: &TlsAcceptor) -> io::Result<Self> {
+        let (stream, ahead) = self.into_parts();
+        let stream = acceptor.accept(stream.after(ahead)).await?;
+        Ok(Self::new(ClientStream::Other(Box::new(stream))))
     }
 }
 

@@ -98,7 +98,8 @@ fn the_host_turns_clients_away() {
     let (code, text) =
         with_daemon(|| builder.bind(), |port| rsync(format!("rsync://127.0.0.1:{port}/notes/"), ""));
     assert_eq!(code, Some(5));
-    assert!(text.contains("@ERROR: access denied to notes from UNDETERMINED (127.0.0.1)"), "{text}");
+    // Names are looked up for the whole daemon, whatever the module says; that of this machine may vary.
+    assert!(text.contains("@ERROR: access denied to notes from ") && text.contains("(127.0.0.1)"), "{text}");
 }
 
 #[tokio::test]

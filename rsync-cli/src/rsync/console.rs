@@ -17,7 +17,8 @@ use rsync_proto::text::{
 };
 
 use crate::bar::Bar;
-use crate::zone::{self, LocalZone};
+use crate::local_zone::LocalZone;
+use crate::zone;
 
 /// Bytes of standard output kept back when it is no terminal.
 const BUFFER: usize = 8192;

@@ -6,23 +6,22 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bstr::{BString, ByteSlice};
 use rsync_daemon::{Daemon, DaemonBuilder, DaemonError, LogTarget, allow_many_files, run_worker};
 use rsync_proto::exit::ExitCode;
 use rsync_proto::options::{AddressFamily, DaemonLine};
+use rsync_proto::session::{NEWEST_PROTOCOL, OLDEST_PROTOCOL};
 use rsync_proto::text::Role;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::zone::LocalZone;
+use crate::background;
+use crate::local_zone::LocalZone;
 use crate::{say_error, say_exit, variable};
 
 /// The first word of a worker process, which no user has a reason to type.
 pub(crate) const WORKER: &str = "--daemon-worker";
-/// The first word of a daemon that has left its terminal.
-pub(crate) const DETACHED: &str = "--daemon-detached";
 /// This program, even if its file was replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 const CONFIG: &str = "/etc/rsyncd.conf";
@@ -47,6 +46,17 @@ pub(crate) fn work() -> ExitCode {
 
 /// Runs a daemon; `detached` says that it has left its terminal already.
 pub(crate) fn run(line: &DaemonLine, detached: bool) -> ExitCode {
+    let (oldest, newest) = (i32::from(OLDEST_PROTOCOL), i32::from(NEWEST_PROTOCOL));
+    let limit = match line.protocol {
+        Some(version) if version < oldest => Some(format!("at least {oldest}")),
+        Some(version) if version > newest => Some(format!("no more than {newest}")),
+        _ => None,
+    };
+    if let Some(limit) = limit {
+        say_error(&format!("--protocol must be {limit} on the Server."));
+        say_exit(ExitCode::PROTOCOL, Role::Server);
+        return ExitCode::PROTOCOL;
+    }
     let start = match started(line) {
         Ok(start) => start,
         Err(error) => {
@@ -55,10 +65,10 @@ pub(crate) fn run(line: &DaemonLine, detached: bool) -> ExitCode {
         }
     };
     if matches!(start, Start::Alone) && line.detach && !detached {
-        return detach(line);
+        return detach();
     }
     let served = match start {
-        Start::Alone => listen(line),
+        Start::Alone => listen(line, detached),
         Start::Socket(socket) => serve_socket(line, socket),
         Start::Shell => serve_shell(line),
     };
@@ -126,45 +136,39 @@ fn builder(line: &DaemonLine) -> DaemonBuilder {
     if let Some(path) = &line.log_file {
         builder = builder.log(LogTarget::File(Path::new(std::ffi::OsStr::from_bytes(path)).into()));
     }
+    if let Some(dir) = &line.temp_dir {
+        builder = builder.temp_dir(dir.clone());
+    }
+    if let Some(version) = line.protocol.and_then(|version| u8::try_from(version).ok()) {
+        builder = builder.protocol(version);
+    }
     if let Some(format) = &line.log_file_format {
         builder = builder.log_format(format.clone());
     }
     builder
 }
 
-/// Starts the same command in the background; mistakes of the configuration are found before.
-fn detach(line: &DaemonLine) -> ExitCode {
-    if let Err(error) = builder(line).check() {
-        return fail(line, &error);
-    }
-    let started = std::env::current_exe().and_then(|program| {
-        Command::new(program)
-            .arg(DETACHED)
-            .args(std::env::args_os().skip(1))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-    });
-    match started {
-        Ok(_) => ExitCode::OK,
-        Err(error) => {
-            say_error(&format!("rsync: cannot start in the background: {error}"));
-            ExitCode::IPC
-        }
-    }
+fn detach() -> ExitCode {
+    background::start().map(ExitCode::new).unwrap_or_else(|error| {
+        say_error(&format!("rsync: cannot start in the background: {error}"));
+        ExitCode::IPC
+    })
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-fn listen(line: &DaemonLine) -> Result<ExitCode, DaemonError> {
-    // It fails only for the leader of a group, which has left its terminal already.
-    let _ = rustix::process::setsid();
+fn listen(line: &DaemonLine, detached: bool) -> Result<ExitCode, DaemonError> {
+    if detached {
+        background::leave_terminal();
+    }
     allow_many_files();
     runtime()?.block_on(async {
         let daemon = builder(line).bind()?;
+        if detached {
+            background::serves()?;
+        }
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;

@@ -14,11 +14,13 @@ use rsync_proto::options::{
 };
 use rsync_proto::text::{Role, escape_message, exit_line};
 
+mod background;
 mod bar;
 mod console;
 mod daemon;
 mod facts;
 mod json;
+mod local_zone;
 mod prompt;
 mod restricted;
 mod run;
@@ -43,7 +45,7 @@ fn main() -> std::process::ExitCode {
 fn run(words: &[BString]) -> ExitCode {
     let (words, detached) = match words {
         [word] if word == daemon::WORKER => return daemon::work(),
-        [word, words @ ..] if word == daemon::DETACHED => (words, true),
+        [word, words @ ..] if word == background::MARK => (words, true),
         words => (words, false),
     };
     let clock = LocalClock { now: zone::now(), offset_at: zone::offset_at };

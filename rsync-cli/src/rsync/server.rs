@@ -28,7 +28,7 @@ use rsync_proto::text::{Event, EventSink, Role, Severity, Topic, Totals, exit_li
 
 use crate::console::{Console, Output, open_log};
 use crate::facts::FACTS;
-use crate::zone::LocalZone;
+use crate::local_zone::LocalZone;
 use crate::{reject, variable};
 
 /// Why a server ends before or during its session.

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rsync_proto::text::Zone;
 
 /// Seconds since 1970.
 pub(crate) fn now() -> i64 {
@@ -19,19 +18,4 @@ pub(crate) fn offset_at(unix: i64) -> i32 {
 pub(crate) fn clock_time() -> String {
     let now = Timestamp::now().to_zoned(TimeZone::system());
     format!("{:02}:{:02}:{:02}", now.hour(), now.minute(), now.second())
-}
-
-/// The local zone, read once.
-pub(crate) struct LocalZone(TimeZone);
-
-impl LocalZone {
-    pub(crate) fn new() -> Self {
-        Self(TimeZone::system())
-    }
-}
-
-impl Zone for LocalZone {
-    fn offset(&self, unix: i64) -> i32 {
-        Timestamp::from_second(unix).map_or(0, |moment| self.0.to_offset(moment).seconds())
-    }
 }

@@ -29,7 +29,4 @@ pub(crate) struct Arguments {
     /// Tell everything that is wrong with the configuration, and the values in effect; serve nobody.
     #[arg(long)]
     pub(crate) check_config: bool,
-    /// This is the process in the background.
-    #[arg(long, hide = true)]
-    pub(crate) detached: bool,
 }

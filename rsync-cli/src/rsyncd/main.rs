@@ -1,27 +1,28 @@
 //! The `rsyncd` command: serves modules, read-only.
 
 mod arguments;
+#[path = "../rsync/background.rs"]
+mod background;
+#[path = "../rsync/local_zone.rs"]
+mod local_zone;
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use bstr::BString;
 use clap::Parser;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use listenfd::ListenFd;
 use rsync_daemon::{
     Config, Daemon, DaemonError, Entrance, LogTarget, Protections, allow_many_files, run_worker,
 };
-use rsync_proto::text::Zone;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use arguments::Arguments;
+use local_zone::LocalZone;
 
 /// This program, even if its file was replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -29,26 +30,19 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 /// The only argument of a worker process of a daemon.
 const WORKER: &str = "--worker";
 
-struct LocalZone(TimeZone);
-
-fn local_zone() -> Arc<LocalZone> {
-    Arc::new(LocalZone(TimeZone::system()))
-}
-
-impl Zone for LocalZone {
-    fn offset(&self, unix: i64) -> i32 {
-        Timestamp::from_second(unix).map_or(0, |moment| self.0.to_offset(moment).seconds())
-    }
-}
-
 #[expect(clippy::print_stderr, reason = "this is a command")]
 fn main() -> ExitCode {
     // A worker is started often and needs none of what reading a command line takes.
     if std::env::args_os().skip(1).eq([WORKER]) {
         // The daemon was told what went wrong.
-        return run_worker(local_zone()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        return run_worker(Arc::new(LocalZone::new())).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    let arguments = Arguments::parse();
+    let mut words: Vec<_> = std::env::args_os().collect();
+    let is_detached = words.get(1).is_some_and(|word| word == background::MARK);
+    if is_detached {
+        words.remove(1);
+    }
+    let arguments = Arguments::parse_from(words);
     if let Some(text) = arguments.dparam.iter().find(|text| !text.contains('=')) {
         eprintln!("--dparam value is missing an '=': {text}");
         return ExitCode::from(1);
@@ -58,14 +52,13 @@ fn main() -> ExitCode {
     }
     // Who was handed sockets is looked after by somebody else.
     let has_sockets = accepted_client().is_some() || std::env::var_os("LISTEN_FDS").is_some();
-    if !arguments.no_detach && !arguments.detached && !has_sockets {
+    if !arguments.no_detach && !is_detached && !has_sockets {
         return detach();
     }
-    if arguments.detached {
-        // It fails only for the leader of a group, which has left its terminal already.
-        let _ = rustix::process::setsid();
+    if is_detached {
+        background::leave_terminal();
     }
-    match serve(arguments) {
+    match serve(arguments, is_detached) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error}");
@@ -109,52 +102,18 @@ fn check(arguments: &Arguments) -> ExitCode {
     if report.has_errors() { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
-/// Starts the same command in the background, and waits until it serves or has said why it cannot.
 #[expect(clippy::print_stderr, reason = "this is a command")]
 fn detach() -> ExitCode {
-    match started_in_background() {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("rsyncd cannot detach: {error}");
-            ExitCode::from(14)
-        }
-    }
+    background::start().map(ExitCode::from).unwrap_or_else(|error| {
+        eprintln!("rsyncd cannot detach: {error}");
+        ExitCode::from(14)
+    })
 }
 
-fn started_in_background() -> std::io::Result<ExitCode> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(std::env::args_os().skip(1))
-        .arg("--detached")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut word = Vec::new();
-    if let Some(mut output) = child.stdout.take() {
-        output.read_to_end(&mut word)?;
-    }
-    if word == SERVES {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let code = child.wait()?.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
-}
-
-/// What the process in the background says to the one that started it.
-const SERVES: &[u8] = b"serves\n";
-
-/// Lets the process that started us end, and lets go of its terminal.
-fn release_terminal() -> std::io::Result<()> {
-    let nothing = File::options().write(true).open("/dev/null")?;
-    std::io::stdout().write_all(SERVES)?;
-    rustix::stdio::dup2_stdout(&nothing)?;
-    Ok(rustix::stdio::dup2_stderr(&nothing)?)
-}
-
-fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
-    let (is_foreground, is_detached) = (arguments.no_detach, arguments.detached);
+fn serve(arguments: Arguments, is_detached: bool) -> Result<ExitCode, DaemonError> {
     let mut builder = Daemon::from_file(arguments.config)
         .overrides(arguments.dparam.into_iter().map(BString::from))
-        .zone(local_zone())
+        .zone(Arc::new(LocalZone::new()))
         .worker_command(OWN_PROGRAM, [WORKER.into()]);
     for address in arguments.address {
         builder = builder.address(address);
@@ -164,7 +123,7 @@ fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
     }
     if let Some(path) = arguments.log_file {
         builder = builder.log(LogTarget::File(path));
-    } else if is_foreground {
+    } else if arguments.no_detach {
         builder = builder.default_log(LogTarget::Writer(Arc::new(Mutex::new(std::io::stderr()))));
     }
     allow_many_files();
@@ -180,7 +139,7 @@ fn serve(arguments: Arguments) -> Result<ExitCode, DaemonError> {
             None => {
                 let daemon = builder.bind()?;
                 if is_detached {
-                    release_terminal()?;
+                    background::serves()?;
                 }
                 serve_all(daemon).await
             }

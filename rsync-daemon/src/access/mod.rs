@@ -4,5 +4,5 @@ mod hosts;
 mod names;
 
 pub use hosts::AddressPattern;
-pub(crate) use hosts::{HostLists, misspelt_hosts};
+pub(crate) use hosts::{HostLists, Verdict, misspelt_hosts};
 pub(crate) use names::{HostName, Resolver};

@@ -3,8 +3,6 @@
 use bstr::{BString, ByteSlice};
 
 use super::expand::{ExpansionOverflow, expand};
-use crate::files::to_path;
-use crate::tls::{TlsError, TlsFiles};
 
 /// Parameters of the whole daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,22 +41,6 @@ pub struct GlobalSettings {
     pub log_style: Option<BString>,
 }
 
-impl GlobalSettings {
-    /// The certificate, if TLS is spoken.
-    ///
-    /// # Errors
-    /// [`TlsError::Incomplete`] when TLS is wanted, and a file is not named.
-    pub(crate) fn tls_files(&self) -> Result<Option<TlsFiles>, TlsError> {
-        match (&self.tls_certificate, &self.tls_key) {
-            (Some(certificate), Some(key)) => {
-                Ok(Some(TlsFiles { certificate: to_path(certificate), key: to_path(key) }))
-            }
-            (None, None) if self.tls_port == 0 => Ok(None),
-            _ => Err(TlsError::Incomplete),
-        }
-    }
-}
-
 /// Parameters of a module. Those of type [`Option`] that stay `None` fall back to the final global
 /// value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +64,8 @@ pub struct ModuleSettings {
     pub charset: Option<BString>,
     /// Sessions at a time; 0 is unlimited, below 0 is none.
     pub max_connections: i32,
+    /// Sessions at a time of one address, or of one IPv6 network of 64 bits; 0 is unlimited, below 0 is none.
+    pub max_connections_per_address: i32,
     /// Where sessions are counted.
     pub lock_file: BString,
     /// Log of sessions; `None` is the system log.
@@ -172,6 +156,7 @@ impl Default for ModuleSettings {
             open_noatime: None,
             charset: None,
             max_connections: 0,
+            max_connections_per_address: 0,
             lock_file: "/var/run/rsyncd.lock".into(),
             log_file: None,
             syslog_facility: "daemon".into(),

@@ -151,6 +151,13 @@ pub(super) static MODULE_ROWS: &[Row<ModuleSettings>] = &[
         about: "How many sessions the module may have at a time, counted in the lock file; 0 is any number, a negative number is none.",
     },
     Row {
+        names: &["max connections per address"],
+        kind: Kind::Integer(|s| &mut s.max_connections_per_address),
+        about: "How many sessions one address, or one IPv6 network of 64 bits, may have in the module at a \
+                time, counted by this daemon alone; 0 is any number, a negative number is none. The C rsync's \
+                daemon does not know it.",
+    },
+    Row {
         names: &["lock file"],
         kind: Kind::DefaultedText(|s| &mut s.lock_file),
         about: "The file whose locks count sessions. Modules and daemons with the same file share its slots, the C daemon included.",

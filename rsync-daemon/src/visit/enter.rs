@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
 use rsync_proto::exit::ExitCode;
+use rsync_proto::meta::Chmod;
+use rsync_proto::options::{Refusals, TransferOptions};
 use rsync_proto::session::{ArgumentReader, OK_LINE, Refusal};
 
 use super::{Greeted, Stop, Visit, variable, within};
 use crate::config::{ExpansionOverflow, Module, ModuleSettings};
 use crate::files::{self, to_path};
 use crate::hooks::{HookError, Hooks};
-use crate::limits::Slot;
-use crate::log::{About, LogTarget};
+use crate::limits::{ModulePlace, Slot};
+use crate::log::{About, Log, LogTarget, log_is_lost};
 use crate::module_root::{ModulePlan, RootError};
 use crate::order::{Access, SessionOrder, Visitor};
 use crate::peer::PeerError;
@@ -28,6 +30,7 @@ pub(super) struct Stay<'a> {
     pub(super) module: &'a Module,
     pub(super) visitor: Visitor,
     pub(super) slot: Option<Slot>,
+    pub(super) place: Option<ModulePlace>,
     pub(super) may_write: bool,
     /// How long it may take to send its arguments.
     pub(super) limit: Duration,
@@ -127,7 +130,7 @@ impl Visit<'_> {
 
     async fn carry_out(&mut self, greeted: &Greeted, entry: Entry<'_>) -> Result<ReadySession, Stop> {
         let Entry { stay, settings, plan, hooks, worker } = entry;
-        let Stay { module, visitor, slot, may_write, limit } = stay;
+        let Stay { module, visitor, slot, place, may_write, limit } = stay;
         match hooks.early(&self.early_input).await {
             Ok(true) => {}
             Ok(false) => {
@@ -162,10 +165,13 @@ impl Visit<'_> {
             }
             _ => None,
         };
+        let limits = self.shared.limits();
+        let mut settings = settings;
+        settle(&mut settings, parsed.options(), limits.temp_dir.as_ref(), &visitor.module, &log);
         if !words.shown().is_empty() {
             log.info(request_line(&parsed, &words, &visitor));
         }
-        let limits = self.shared.limits();
+        check_chmod(&mut settings, parsed.options(), &log);
         Ok(ReadySession {
             order: SessionOrder {
                 peer: greeted.greeting.version,
@@ -188,6 +194,7 @@ impl Visit<'_> {
             identity: root.identity,
             log,
             slot,
+            place,
             hooks,
             converter,
             worker,
@@ -198,13 +205,16 @@ impl Visit<'_> {
     async fn take_log(&mut self, settings: &ModuleSettings, visitor: &Visitor) {
         let log = match &settings.log_file {
             // The daemon has it open already.
-            path if *path == self.config.defaults.log_file && !path.is_none() => self.log.clone(),
+            Some(path)
+                if !self.shared.keeps_log() && self.config.defaults.log_file.as_ref() == Some(path) =>
+            {
+                self.log.clone()
+            }
             Some(path) => match open_log(&self.room, path).await {
                 Ok(target) => self.log.with_target(target),
                 Err(error) => {
                     let log = self.log.with_target(LogTarget::syslog_of(settings));
-                    log.warning(format!("rsync: [Receiver] failed to open log-file {path}: {error}"));
-                    log.info("Ignoring \"log file\" setting.");
+                    log_is_lost(&to_path(path), &error).iter().for_each(|line| log.warning(line));
                     log
                 }
             },
@@ -250,6 +260,8 @@ impl Visit<'_> {
                     self.log.warning(text);
                     return Err(Stop::Failed(ExitCode::PROTOCOL, None));
                 }
+                // The C daemon takes what has come for the whole list, cut words included.
+                Err(PeerError::Closed) => return Err(Stop::Lost(LEFT.into())),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -263,6 +275,41 @@ impl Visit<'_> {
         self.room.run(task).await.map_err(|error| Stop::Silent(format!("could not create child: {error}")))
     }
 }
+
+/// Leaves out of the parameters what means nothing, about which the log has a line, and adds `temp_dir` if
+/// neither they nor the client name a directory for temporary files.
+fn settle(
+    settings: &mut ModuleSettings,
+    options: &TransferOptions,
+    temp_dir: Option<&BString>,
+    module: &BString,
+    log: &Log,
+) {
+    if settings.temp_dir.take_if(|path| path.len() >= LONGEST_TEMP_DIR).is_some() {
+        log.warning(format!("the 'temp dir' value for {module} is WAY too long -- ignoring."));
+    }
+    if settings.temp_dir.is_none() && options.temp_dir.is_none() {
+        settings.temp_dir = temp_dir.cloned();
+    }
+    let terms = settings.refuse_options.as_ref().map(ToString::to_string).unwrap_or_default();
+    for term in Refusals::new(&terms, settings.charset.is_some()).unmatched() {
+        log.warning(format!("No match for refuse-options string \"{term}\""));
+    }
+}
+
+/// The same for changes of permissions, in the direction of the transfer.
+fn check_chmod(settings: &mut ModuleSettings, options: &TransferOptions, log: &Log) {
+    let (name, change) = match options.sender {
+        true => ("outgoing", &mut settings.outgoing_chmod),
+        false => ("incoming", &mut settings.incoming_chmod),
+    };
+    if let Some(text) = change.take_if(|text| Chmod::default().append(text).is_err()) {
+        log.warning(format!("Invalid \"{name} chmod\" directive: {text}"));
+    }
+}
+
+/// What does not fit into a path together with a temporary file's name.
+const LONGEST_TEMP_DIR: usize = 4096 - 10;
 
 /// What is asked for, by whom, for the log.
 fn request_line(parsed: &Parsed, words: &Words, visitor: &Visitor) -> Vec<u8> {
@@ -283,6 +330,9 @@ async fn open_log(room: &Room, path: &BString) -> io::Result<LogTarget> {
         false => LogTarget::Writer(Arc::new(Mutex::new(file))),
     })
 }
+
+/// What the C daemon says of a client that leaves.
+const LEFT: &str = "rsync: connection unexpectedly closed (0 bytes received so far) [Receiver]";
 
 /// What the C daemon says when it tries whether it could change its root.
 const NO_CHROOT: &str =

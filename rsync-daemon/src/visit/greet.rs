@@ -25,7 +25,8 @@ impl Visit<'_> {
         let room = self.shared.room(&self.config.globals).await;
         self.room = room.map_err(|error| Stop::Silent(error.to_string()))?;
         self.log.info(format!("connect from {}", self.client(&host)));
-        self.peer()?.send(&Greeting::ours(NEWEST_PROTOCOL).render()).await?;
+        let newest = self.shared.limits().protocol.unwrap_or(NEWEST_PROTOCOL);
+        self.peer()?.send(&Greeting::ours(newest).render()).await?;
         if let Some(path) = &self.config.globals.motd_file {
             let path = to_path(path);
             let read = self.in_room(move || read_trusted(&path, MOTD_LIMIT)).await?;
@@ -35,7 +36,7 @@ impl Visit<'_> {
         }
         let line = self.peer()?.decode(|input| session::line(input, REQUEST_LINE_LIMIT)).await?;
         let greeting = Greeting::parse(&line).map_err(|error| Refusal::Startup(error.daemon_text()))?;
-        let agreed = greeting.agree(NEWEST_PROTOCOL);
+        let agreed = greeting.agree(newest);
         loop {
             let line = self.peer()?.decode(|input| session::line(input, REQUEST_LINE_LIMIT)).await?;
             match ModuleRequest::parse(&line)? {
@@ -55,10 +56,19 @@ impl Visit<'_> {
 
     pub(super) async fn read_proxy_header(&mut self) -> Result<(), Stop> {
         let trusted = self.config.globals.proxy_protocol_hosts.as_ref().map(ToString::to_string);
-        let trusted = trusted.filter(|list| !list.trim().is_empty()).is_some_and(|allow| {
-            let lists = HostLists { allow: &allow, deny: "", forward_lookup: false };
-            lists.let_in(HostName::Undetermined.text(), self.address, &Resolver)
-        });
+        let trusted = match trusted.filter(|list| !list.trim().is_empty()) {
+            Some(allow) => {
+                let address = self.address;
+                let judged = tokio::task::spawn_blocking(move || {
+                    let lists = HostLists { allow: &allow, deny: "", forward_lookup: false };
+                    lists.judge(HostName::Undetermined.text(), address, &Resolver)
+                });
+                let verdict = judged.await.map_err(|error| Stop::Silent(error.to_string()))?;
+                verdict.notes.iter().for_each(|note| self.log.warning(note));
+                verdict.is_let_in
+            }
+            None => false,
+        };
         if !trusted {
             let client = self.client(&HostName::Undetermined);
             return Err(Stop::Silent(format!("proxy protocol rejected from untrusted peer {client}")));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bstr::BString;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::session::{Greeting, Refusal};
-use rsync_proto::text::{Role, VERSION, exit_line};
+use rsync_proto::text::{Role, VERSION, describe_errno, exit_line};
 use tokio::time::timeout;
 
 use crate::access::HostName;
@@ -39,6 +39,8 @@ enum Stop {
     Failed(ExitCode, Option<Refusal>),
     /// The connection is closed without a word.
     Silent(String),
+    /// The connection was lost.
+    Lost(String),
     /// All was said.
     Done,
 }
@@ -49,7 +51,7 @@ impl Stop {
         match self {
             Self::Refused(_) => REFUSED,
             Self::Failed(code, _) => *code,
-            Self::Silent(_) => ExitCode::STREAM,
+            Self::Silent(_) | Self::Lost(_) => ExitCode::STREAM,
             Self::Done => ExitCode::OK,
         }
     }
@@ -60,10 +62,14 @@ const REFUSED: ExitCode = ExitCode::new(255);
 
 impl From<PeerError> for Stop {
     fn from(error: PeerError) -> Self {
-        Self::Silent(match error {
-            PeerError::Closed => String::new(),
-            error => error.to_string(),
-        })
+        match error {
+            PeerError::Closed => Self::Silent(String::new()),
+            PeerError::Io(error) => {
+                let reason = describe_errno(error.raw_os_error().unwrap_or_default());
+                Self::Lost(format!("rsync: [Receiver] safe_read failed to read 1 bytes: {reason}"))
+            }
+            error => Self::Silent(error.to_string()),
+        }
     }
 }
 
@@ -101,12 +107,12 @@ pub(crate) async fn receive(shared: Arc<Shared>, arrival: Arrival) {
     };
     let outcome = visit.run().await;
     match &outcome {
-        Err(Stop::Silent(why)) if !why.is_empty() => visit.log.warning(why),
-        Err(Stop::Failed(code, _)) => {
-            let line = exit_line(*code, Role::EarlyReceiver, (file!(), line!()), VERSION);
-            visit.log.warning(line.unwrap_or_default());
-        }
+        Err(Stop::Silent(why) | Stop::Lost(why)) if !why.is_empty() => visit.log.warning(why),
         _ => {}
+    }
+    if let Err(stop @ (Stop::Failed(..) | Stop::Lost(_))) = &outcome {
+        let line = exit_line(stop.status(), Role::EarlyReceiver, (file!(), line!()), VERSION);
+        visit.log.warning(line.unwrap_or_default());
     }
     // It is away only when it could not be secured.
     let Some(mut peer) = visit.peer else { return };
@@ -123,7 +129,7 @@ pub(crate) async fn receive(shared: Arc<Shared>, arrival: Arrival) {
                 peer.close().await;
             }
         }
-        Err(Stop::Silent(_) | Stop::Failed(_, None)) => {}
+        Err(Stop::Silent(_) | Stop::Lost(_) | Stop::Failed(_, None)) => {}
         Err(Stop::Done) => peer.close().await,
     }
 }
@@ -195,8 +201,9 @@ impl Visit<'_> {
         };
         let settings = &module.settings;
         self.check_charset(module)?;
-        let host = self.host_for(settings.reverse_lookup).await;
-        self.check_access(module, &host).await?;
+        let mut host = self.host_for(settings.reverse_lookup).await;
+        self.check_access(module, &mut host).await?;
+        let place = self.take_place(module)?;
         let slot = self.claim_slot(module).await?;
         let limit = handshake_limit(settings.timeout).min(globals);
         let (user, suffix) = within(self.log.clone(), limit, self.log_in(module, &host, &greeted)).await?;
@@ -211,7 +218,7 @@ impl Visit<'_> {
             address: self.address,
             module: module.name.clone(),
         };
-        self.enter(&greeted, Stay { module, visitor, slot, may_write, limit }).await
+        self.enter(&greeted, Stay { module, visitor, slot, place, may_write, limit }).await
     }
 
     fn peer(&mut self) -> Result<&mut Peer, Stop> {

@@ -20,7 +20,7 @@ use super::{Charter, MESSAGE_LIMIT, Ready, handover, relay};
 use crate::converter::Converter;
 use crate::hooks::Hooks;
 use crate::identity::Identity;
-use crate::limits::Slot;
+use crate::limits::{ModulePlace, Slot};
 use crate::log::Log;
 use crate::metrics::{Metrics, Outcome};
 use crate::order::SessionOrder;
@@ -75,6 +75,7 @@ pub(crate) struct DirectorySession {
     pub(crate) identity: Identity,
     pub(crate) log: Log,
     pub(crate) slot: Option<Slot>,
+    pub(crate) place: Option<ModulePlace>,
     pub(crate) hooks: Hooks,
     pub(crate) converter: Option<Converter>,
     /// A worker for this session alone.
@@ -130,7 +131,7 @@ impl Pool {
         client: Socket,
         running: Entry,
     ) -> io::Result<()> {
-        let DirectorySession { order, root, identity, log, slot, hooks, converter, worker } = session;
+        let DirectorySession { order, root, identity, log, slot, place, hooks, converter, worker } = session;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let line = UnixStream::from_std(ours)?;
@@ -159,7 +160,7 @@ impl Pool {
                     "worker process {worker} lost the session of {host} ({address}): {error}"
                 ));
             }
-            drop(entry);
+            drop((entry, place));
             hooks.after(outcome.exit_code()).await;
             drop(running);
         });
