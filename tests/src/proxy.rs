@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -14,11 +14,15 @@ pub struct ProxyPlan {
     pub piece: usize,
     /// Cuts both directions after so many bytes from server to client.
     pub cut_after: Option<u64>,
-    /// Stops handing on anything after so many bytes from server to client, without closing.
+    /// Stops handing on anything after so many bytes from server to client, without closing, until
+    /// [`Proxy::go_on`].
     pub stall_after: Option<u64>,
     /// Waits so long before each piece from server to client.
     pub pause: Duration,
 }
+
+/// How long a connection stalls at most.
+const STALL_LIMIT: Duration = Duration::from_secs(600);
 
 /// A proxy in front of a loopback port.
 #[derive(Debug)]
@@ -26,7 +30,15 @@ pub struct Proxy {
     port: u16,
     downstream: Arc<AtomicU64>,
     upstream: Arc<AtomicU64>,
+    stall: Arc<Stall>,
     stopping: Arc<AtomicBool>,
+}
+
+/// Whether connections that have stalled go on.
+#[derive(Debug, Default)]
+struct Stall {
+    goes_on: Mutex<bool>,
+    changed: Condvar,
 }
 
 impl Proxy {
@@ -38,10 +50,11 @@ impl Proxy {
             port: listener.local_addr().unwrap().port(),
             downstream: Arc::default(),
             upstream: Arc::default(),
+            stall: Arc::default(),
             stopping: Arc::default(),
         };
         let (downstream, upstream) = (proxy.downstream.clone(), proxy.upstream.clone());
-        let stopping = proxy.stopping.clone();
+        let (stall, stopping) = (proxy.stall.clone(), proxy.stopping.clone());
         thread::spawn(move || {
             for client in listener.incoming() {
                 if stopping.load(Ordering::Relaxed) {
@@ -51,7 +64,7 @@ impl Proxy {
                 else {
                     continue;
                 };
-                serve(&client, &server, plan, &downstream, &upstream);
+                serve(&client, &server, plan, (&downstream, &upstream), &stall);
             }
         });
         proxy
@@ -67,6 +80,12 @@ impl Proxy {
     #[must_use]
     pub fn downstream(&self) -> u64 {
         self.downstream.load(Ordering::Relaxed)
+    }
+
+    /// Lets connections that have stalled go on, for good.
+    pub fn go_on(&self) {
+        *self.stall.goes_on.lock().unwrap() = true;
+        self.stall.changed.notify_all();
     }
 
     /// Bytes handed on from client to server so far, over all connections.
@@ -88,8 +107,8 @@ fn serve(
     client: &TcpStream,
     server: &TcpStream,
     plan: ProxyPlan,
-    down: &Arc<AtomicU64>,
-    up: &Arc<AtomicU64>,
+    (down, up): (&Arc<AtomicU64>, &Arc<AtomicU64>),
+    stall: &Arc<Stall>,
 ) {
     for stream in [client, server] {
         let _ = stream.set_nodelay(true);
@@ -98,11 +117,12 @@ fn serve(
     let (from_server, to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
     let (up, down) = (up.clone(), down.clone());
     let upward = ProxyPlan { cut_after: None, stall_after: None, pause: Duration::ZERO, ..plan };
-    thread::spawn(move || relay(from_client, to_server, upward, &up));
-    thread::spawn(move || relay(from_server, to_client, plan, &down));
+    let (upward_stall, stall) = (stall.clone(), stall.clone());
+    thread::spawn(move || relay(from_client, to_server, upward, &up, &upward_stall));
+    thread::spawn(move || relay(from_server, to_client, plan, &down, &stall));
 }
 
-fn relay(mut from: TcpStream, mut to: TcpStream, plan: ProxyPlan, count: &AtomicU64) {
+fn relay(mut from: TcpStream, mut to: TcpStream, mut plan: ProxyPlan, count: &AtomicU64, stall: &Stall) {
     let mut buffer = vec![0; if plan.piece == 0 { 1 << 16 } else { plan.piece }];
     let mut handed_on = 0_u64;
     loop {
@@ -114,10 +134,15 @@ fn relay(mut from: TcpStream, mut to: TcpStream, plan: ProxyPlan, count: &Atomic
             if plan.cut_after.is_some() {
                 let _ = from.shutdown(Shutdown::Both);
                 let _ = to.shutdown(Shutdown::Both);
-            } else {
-                thread::sleep(Duration::from_secs(600));
+                return;
             }
-            return;
+            let goes_on = stall.goes_on.lock().unwrap();
+            let waited = stall.changed.wait_timeout_while(goes_on, STALL_LIMIT, |goes_on| !*goes_on).unwrap();
+            if waited.1.timed_out() {
+                return;
+            }
+            plan.stall_after = None;
+            continue;
         }
         let Ok(read @ 1..) = from.read(&mut buffer[..room]) else { break };
         if !plan.pause.is_zero() {

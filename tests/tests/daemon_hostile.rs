@@ -205,6 +205,62 @@ fn one_address_does_not_take_every_place() {
 }
 
 #[test]
+fn one_address_does_not_take_every_session_of_a_module() {
+    let work = served();
+    let root = work.join("root");
+    let two = "max connections per address = 2";
+    let modules = [
+        Module::new("m", &root),
+        Module::new("few", &root).line(two),
+        Module::new("none", &root).line("max connections per address = -1"),
+    ];
+    let daemon = Daemon::start(Side::Ours, "reverse lookup = no", &modules);
+    let held = [RawClient::pulling(daemon.port(), "few/"), RawClient::pulling(daemon.port(), "few/")];
+    let third = connect(daemon.port());
+    say(&third, &[GREETING, b"few\n"].concat());
+    assert!(heard(third).ends_with(b"@ERROR: max connections (2) reached -- try again later\n"));
+    wait_until("the log", || daemon.log().contains("max connections per address (2) reached by 127.0.0.1"));
+    let mut other = Command::new("/usr/bin/rsync");
+    other.arg("--address=127.0.0.2").arg(daemon.url("few/"));
+    rsync_e2e::run(&mut other).expect_ok();
+    assert!(daemon.lists(), "the other module is not concerned");
+    let mut closed = Command::new("/usr/bin/rsync");
+    rsync_e2e::run(closed.arg(daemon.url("none/"))).expect_error_text("max connections (-1) reached");
+    drop(held);
+    wait_until("places", || {
+        let mut client = Command::new("/usr/bin/rsync");
+        rsync_e2e::run(client.arg(daemon.url("few/"))).code == 0
+    });
+}
+
+#[test]
+fn an_argument_list_that_is_cut_is_none() {
+    let work = served();
+    let status = work.join("status");
+    let before = format!("pre-xfer exec = echo $RSYNC_REQUEST >> {}", work.join("before").display());
+    let after = format!("post-xfer exec = echo $RSYNC_EXIT_STATUS >> {}", status.display());
+    let module = Module::new("m", &work.join("root")).line(&before).line(&after);
+    let daemon = Daemon::start(Side::Ours, "reverse lookup = no", &[module]);
+    let cuts: [&[u8]; 5] = [
+        b"",
+        b"--server\0",
+        b"--server\0--sen",
+        b"--server\0--sender\0-r\0.\0m/",
+        b"--server\0--sender\0-r\0.\0m/\0",
+    ];
+    for (number, cut) in cuts.iter().enumerate() {
+        let stream = connect(daemon.port());
+        say(&stream, &[GREETING, b"m\n", cut].concat());
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        assert!(heard(stream).ends_with(b"@RSYNCD: OK\n"), "{:?}", cut.as_bstr());
+        let told = || fs::read_to_string(&status).is_ok_and(|text| text == "12\n".repeat(number + 1));
+        wait_until("the end of a visit", told);
+    }
+    assert!(!work.join("before").exists(), "nobody asked for anything");
+    assert_eq!(daemon.log().matches("connection unexpectedly closed (0 bytes").count(), cuts.len());
+}
+
+#[test]
 fn rules_without_end_are_not_taken_in() {
     let work = served();
     let daemon = Daemon::start(Side::Ours, "reverse lookup = no", &[Module::new("m", &work.join("root"))]);

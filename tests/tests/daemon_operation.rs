@@ -12,6 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rsync_e2e::daemon::{Module, free_port, url};
+use rsync_e2e::program::is_root;
 use rsync_e2e::{Daemon, Side, Work, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -169,27 +170,64 @@ fn a_client_at_standard_input_is_served_alone() {
 
 #[test]
 fn a_start_in_the_background_waits_until_the_daemon_serves_or_cannot() {
-    let work = Work::new();
-    let pid_file = work.join("pid");
-    let (_served, config) = served(&format!("pid file = {}", pid_file.display()));
-    let start = |config: &PathBuf, port: u16| {
-        let mut command = Command::new(&Side::Ours.daemon()[0]);
-        command.arg(format!("--config={}", config.display()));
-        command.args(["--address=127.0.0.1".to_owned(), format!("--port={port}")]).output().unwrap()
-    };
-    let port = free_port();
-    let output = start(&config, port);
-    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
-    let pid = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
-    assert!(list(port, "m/").status.success(), "the one that started it has ended");
+    for words in [Side::Ours.daemon(), vec![Side::Ours.rsync(), "--daemon".into()]] {
+        let work = Work::new();
+        let pid_file = work.join("pid");
+        let (_served, config) = served(&format!("pid file = {}", pid_file.display()));
+        let start = |config: &PathBuf, port: u16| {
+            let mut command = Command::new(&words[0]);
+            command.args(&words[1..]).arg(format!("--config={}", config.display()));
+            command.args(["--address=127.0.0.1".to_owned(), format!("--port={port}")]).output().unwrap()
+        };
+        let port = free_port();
+        let output = start(&config, port);
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+        let pid = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+        assert!(list(port, "m/").status.success(), "the one that started it has ended");
 
-    let (_other, config) = served("");
-    let output = start(&config, port);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(10), "{errors}");
-    assert!(errors.contains(&format!("unable to bind any inbound sockets on port {port}")), "{errors}");
-    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
-    wait_until("the end of the daemon", || !pid_file.exists());
+        let (_other, config) = served("");
+        let output = start(&config, port);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(10), "{errors}");
+        assert!(errors.contains(&format!("unable to bind any inbound sockets on port {port}")), "{errors}");
+
+        fs::write(&config, "[m\n").unwrap();
+        let output = start(&config, free_port());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains("Failed to parse config file"), "{errors}");
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+        wait_until("the end of the daemon", || !pid_file.exists());
+    }
+}
+
+#[test]
+fn a_reload_with_a_root_for_connections_reads_what_lies_outside_of_it() {
+    if !is_root() {
+        return;
+    }
+    let work = Work::new();
+    for (name, text) in [("one/m/first", "1"), ("two/m/second", "2")] {
+        fs::create_dir_all(work.join(name).parent().unwrap()).unwrap();
+        fs::write(work.join(name), text).unwrap();
+    }
+    let globals = |root: &str| format!("reverse lookup = no\ndaemon chroot = {}", work.join(root).display());
+    let module = || [Module::new("m", "/m".as_ref())];
+    let daemon = Daemon::start(Side::Ours, &globals("one"), &module());
+    let listed = || String::from_utf8_lossy(&list(daemon.port(), "m/").stdout).into_owned();
+    assert!(listed().contains("first"), "{}", daemon.log());
+    for (root, name, readings) in [("two", "second", 1), ("nosuch", "", 2), ("one", "first", 3)] {
+        daemon.configure(&globals(root), &module());
+        kill_process(Pid::from_raw(daemon.pid().cast_signed()).unwrap(), Signal::HUP).unwrap();
+        wait_until("a reload", || {
+            daemon.log().matches("reading the configuration again").count() == readings
+        });
+        let shown = listed();
+        assert_eq!((shown.contains(name), shown.is_empty()), (true, name.is_empty()), "{}", daemon.log());
+    }
+    let lost =
+        format!("daemon chroot(\"{}\") failed: No such file or directory (2)", work.join("nosuch").display());
+    assert!(daemon.log().contains(&lost), "{}", daemon.log());
 }
 
 #[test]

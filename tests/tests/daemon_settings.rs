@@ -262,3 +262,118 @@ fn a_converter_knows_the_users_and_groups_of_a_module() {
         "-a --protocol=29 --chown=bob:team tree/ @/m/old/",
     ]);
 }
+
+#[test]
+fn a_converter_that_answers_oddly_makes_nobody_root() {
+    if !is_root() {
+        return;
+    }
+    for answers in
+        ["echo -5", "echo 4294967296", "echo ' 7 '", "echo 12x", "echo one; echo two", "printf '7\\001\\n'"]
+    {
+        let module = format!("name converter = while read what; do {answers}; done");
+        SideBySide::new("", &module).prepared(of_nobody).run(&[
+            "-a --usermap=joe:77 @/m/file got/",
+            "-a --chown=joe:staff tree/new @/m/up/",
+            "-a tree/new @/m/plain/",
+        ]);
+    }
+}
+
+/// Files of `nobody` on both sides.
+fn of_nobody(dir: &Path) {
+    for name in ["m/file", "c/tree/new"] {
+        lchown(dir.join(name), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+}
+
+#[test]
+fn names_in_maps_of_a_client_have_ids_where_those_of_files_do_not_count() {
+    if !is_root() {
+        return;
+    }
+    for module in ["numeric ids = yes", "numeric ids = no"] {
+        SideBySide::new("", module).prepared(of_nobody).run(&[
+            "-a --usermap=nobody:daemon --groupmap=nogroup:daemon tree/ @/m/named/",
+            "-a --chown=daemon:daemon tree/ @/m/owned/",
+            "-a --usermap=65534:1 tree/ @/m/numbered/",
+            "-a --usermap=*:nosuchuser tree/ @/m/unknown/",
+            "-a --usermap=root:daemon,*:games tree/ @/m/all/",
+            "-a --protocol=29 --usermap=root:daemon,*:games tree/ @/m/old/",
+            "-a --numeric-ids --usermap=root:daemon,nobody:games,65534:bin tree/ @/m/numeric/",
+        ]);
+    }
+}
+
+#[test]
+fn the_daemon_s_own_line_says_where_temporary_files_are() {
+    for words in [&["--temp-dir=/nosuch"][..], &["-T", "/nosuch"], &["--temp-dir=/sub"]] {
+        for module in ["", "temp dir = /sub"] {
+            SideBySide::new("", module).words(words).run(&[PUSH, "-r --temp-dir=/empty tree/ @/m/own/"]);
+        }
+    }
+    let long = format!("temp dir = /{}", "x".repeat(5000));
+    SideBySide::new("", &long).run(&[PUSH]);
+}
+
+#[test]
+fn the_daemon_s_own_line_says_which_protocol_is_the_newest() {
+    for words in [&["--protocol=27"][..], &["--protocol=29"], &["--protocol=30"], &["--protocol=31"]] {
+        let told = SideBySide::new("", "transfer logging = yes\nlog format = %f %b %c")
+            .words(words)
+            .run(&["-r @/m/ got/", "-r tree/ @/m/up/"]);
+        assert!(told.contains("log: sub/one.o "), "{told}");
+    }
+}
+
+#[test]
+fn names_are_looked_up_outside_of_the_daemon_s_root() {
+    if !is_root() {
+        return;
+    }
+    // There is no list of hosts in it (SEC-036).
+    for globals in ["reverse lookup = yes\ndaemon chroot = DIR", "daemon chroot = DIR"] {
+        let module = "path = /m\nreverse lookup = yes\nhosts allow = localhost\nforward lookup = no\n";
+        let told = SideBySide::new(globals, module).run(&[PULL]);
+        assert!(told.contains("rsync on m/ from localhost (127.0.0.1)"), "{told}");
+    }
+}
+
+#[test]
+fn what_a_client_asks_of_compression_has_limits() {
+    // SEC-086: threads are few, whatever is asked for, and levels are those there are.
+    for choice in ["zstd", "zlib", "zlibx", "lz4"] {
+        let asked = format!("-a --zc={choice} -M--compress-threads=100000");
+        let clients = [
+            format!("{asked} @/m/ got/"),
+            format!("{asked} -M--compress-level=2147483647 @/m/ most/"),
+            format!("{asked} -M--compress-level=-2147483648 @/m/ least/"),
+        ];
+        SideBySide::new("", "").run(&clients.each_ref().map(String::as_str));
+    }
+}
+
+/// Links that somebody else made, to what they must not lead to.
+fn with_links_of_others(dir: &Path) {
+    for (name, target) in
+        [("link-motd", "motd"), ("link-secrets", "secrets"), ("link-rules", "rules"), ("link-lock", "new")]
+    {
+        std::os::unix::fs::symlink(dir.join(target), dir.join(name)).unwrap();
+        lchown(dir.join(name), Some(1234), Some(1234)).unwrap();
+    }
+}
+
+#[test]
+fn links_of_others_lead_to_no_file_of_the_daemon() {
+    if !is_root() {
+        return;
+    }
+    for (globals, module) in [
+        ("motd file = DIR/link-motd", ""),
+        ("", "auth users = alice\nsecrets file = DIR/link-secrets"),
+        ("", "exclude from = DIR/link-rules"),
+        ("", "max connections = 1\nlock file = DIR/link-lock"),
+    ] {
+        SideBySide::new(globals, module).prepared(with_links_of_others).run(&[PULL]);
+    }
+}
