@@ -501,7 +501,7 @@ fn a_session_that_is_too_slow_is_ended_and_counted_and_a_faster_one_is_not() {
     let mut visitor = front.visit();
     assert_eq!(claim(&mut visitor), "b1");
     visitor.rest();
-    eventually("the count", || front.metric("rsync_proxy_sessions_ended_total{reason=\"too slow\"}") == 1);
+    wait_until("the count", || front.metric("rsync_proxy_sessions_ended_total{reason=\"too slow\"}") == 1);
     pull(Side::C, &front.url("m/"), &work.join("pulled")).expect_ok();
     assert_eq!(front.metric("rsync_proxy_sessions_ended_total{reason=\"too slow\"}"), 1);
 }
