@@ -8,8 +8,8 @@ use std::path::Path;
 
 use rsync_proto::flist::DeviceNumber;
 use rustix::fs::{
-    Access, AtFlags, FileType, Gid, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, StatxFlags, Timespec,
-    Timestamps, UTIME_OMIT, Uid, XattrFlags,
+    Access, AtFlags, FileType, Gid, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, SeekFrom, StatxFlags,
+    Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
@@ -144,7 +144,14 @@ impl Dir {
     /// # Errors
     /// What the system says; names read before are lost.
     pub fn names(&self) -> io::Result<Vec<Vec<u8>>> {
-        let fd = self.reopen()?.fd;
+        let fd = match self.reopen() {
+            // Without the right to search it, `.` cannot be opened in it: the handle itself is read.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                rustix::fs::seek(&self.fd, SeekFrom::Start(0)).map_err(|_| error)?;
+                self.fd.try_clone()?
+            }
+            reopened => reopened?.fd,
+        };
         let mut buffer = [MaybeUninit::uninit(); 32 << 10];
         let mut entries = RawDir::new(fd, &mut buffer);
         let mut names = Vec::new();
@@ -184,37 +191,17 @@ impl Dir {
         Ok((file, stat))
     }
 
-    /// Opens a regular file for reading and writing in place, making it with mode 0600 if missing.
+    /// Opens a regular file for reading and writing in place, making it with mode 0600 if missing. One whose
+    /// owner may not do so is opened while its mode allows it for a moment.
     ///
     /// # Errors
     /// Those of [`Dir::open_read`].
     pub fn open_in_place(&self, name: &[u8]) -> io::Result<File> {
-        match self.open_for_update(name) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                self.open_write_protected(name).map_err(|_| error)
-            }
-            opened => opened,
-        }
-    }
-
-    /// Opens a file that even its owner may not write, by changing its mode for a moment.
-    fn open_write_protected(&self, name: &[u8]) -> io::Result<File> {
-        let stat = self.stat(name)?;
-        if !stat.is_file() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        self.chmod(name, stat.mode | 0o600)?;
-        let opened = self.open_for_update(name);
-        self.chmod(name, stat.mode)?;
-        opened
-    }
-
-    fn open_for_update(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let name = component(name)?;
         let open = || rustix::fs::openat(&self.fd, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
         let file = File::from(match open() {
-            Err(Errno::ACCESS) => self.while_writable(name, open)?,
+            Err(Errno::ACCESS) => self.while_usable(name, open)?,
             opened => opened?,
         });
         if !stat_fd(&file)?.is_file() {
@@ -223,13 +210,14 @@ impl Dir {
         Ok(file)
     }
 
-    /// Opens a regular file whose owner may not write to it, when that is allowed for a moment.
-    fn while_writable(&self, name: &[u8], open: impl Fn() -> Result<OwnedFd, Errno>) -> io::Result<OwnedFd> {
-        let stat = self.stat(name).map_err(|_| Errno::ACCESS)?;
-        if !stat.is_file() || stat.mode & 0o200 != 0 {
-            return Err(Errno::ACCESS.into());
+    /// Opens a regular file whose owner may not read or write it, when that is allowed for a moment.
+    fn while_usable(&self, name: &[u8], open: impl Fn() -> Result<OwnedFd, Errno>) -> io::Result<OwnedFd> {
+        let refused = || io::Error::from(Errno::ACCESS);
+        let stat = self.stat(name).map_err(|_| refused())?;
+        if !stat.is_file() || stat.mode & 0o600 == 0o600 {
+            return Err(refused());
         }
-        self.chmod(name, stat.mode | 0o200)?;
+        self.chmod(name, stat.mode | 0o600).map_err(|_| refused())?;
         let opened = open();
         let restored = self.chmod(name, stat.mode);
         restored.and(opened.map_err(io::Error::from))

@@ -214,21 +214,24 @@ impl Generator<'_> {
         if !content || nowhere || imagined || self.deleter.stopped || self.directories.skips(at.path) {
             return Ok(());
         }
-        if self.stops_for_errors() {
+        // The passes over the whole list look at what is there first.
+        let passing = matches!(self.delete_timing(), DeleteTiming::Before | DeleteTiming::After);
+        if !passing && self.stops_for_errors() {
             return Ok(());
         }
         let dir_path: &[u8] = if at.path == b"." { b"" } else { at.path };
         let dir = match self.dirs.dir(dir_path).and_then(Dir::try_clone) {
             Ok(dir) => dir,
             Err(error) => {
-                // The passes over the whole list look at what is there first.
-                let passing = matches!(self.delete_timing(), DeleteTiming::Before | DeleteTiming::After);
                 if !passing && error.kind() != io::ErrorKind::NotFound {
                     self.report(Failure::Opendir(self.full_path(dir_path)), &error);
                 }
                 return Ok(());
             }
         };
+        if passing && self.stops_for_errors() {
+            return Ok(());
+        }
         let rules = self.deleter.rules_in(self.session, destination, dir_path)?;
         let (found, _) = self.extraneous(&dir, dir_path, list, &rules, false);
         for (name, stat) in found {
@@ -276,10 +279,18 @@ impl Generator<'_> {
         };
         let (mut found, mut protected) = (Vec::new(), false);
         for name in names.into_iter().filter(|name| !listed(name)) {
+            let path = join(dir_path, &name);
             // What cannot be told can be deleted nevertheless.
             let told = self.attributes.stat_in(dir, &name);
-            let Ok(stat) = told.or_else(|_| dir.stat(&name)) else { continue };
-            let path = join(dir_path, &name);
+            let stat = match told.or_else(|_| dir.stat(&name)) {
+                Ok(stat) => stat,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    self.report(Failure::ReadlinkStat(self.full_path(&path)), &error);
+                    protected = true;
+                    continue;
+                }
+            };
             if self.hides(&path, stat.is_dir()) {
                 protected = true;
                 continue;

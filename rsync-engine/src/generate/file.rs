@@ -305,6 +305,10 @@ impl Generator<'_> {
         }
         match self.open_destination(at).and_then(|file| length(&file).map(|length| (file, length))) {
             Ok(file) => Offer { basis: Basis::Destination, file: Some(file), unreadable: false },
+            // Nobody would have looked at it.
+            Err(_) if self.session.sends_whole_files() => {
+                Offer { basis: Basis::None, file: None, unreadable: false }
+            }
             Err(error) => {
                 self.report(Failure::OpenBasis(self.full_path(at.path)), &error);
                 Offer { basis: Basis::None, file: None, unreadable: true }
