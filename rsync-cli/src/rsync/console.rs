@@ -153,14 +153,17 @@ impl Console {
         text.split_inclusive('\n').for_each(|line| self.text(state, severity, line.as_bytes()));
     }
 
+    /// Logs one text; a line feed in a name does not begin another line.
     fn log(&self, state: &mut State, text: &[u8]) {
         let Some(log) = &mut state.log else { return };
-        let mut lines = Vec::new();
-        for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            log_line(zone::now(), &self.zone, std::process::id(), line, &mut lines);
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        if text.is_empty() {
+            return;
         }
+        let mut line = Vec::new();
+        log_line(zone::now(), &self.zone, std::process::id(), text, &mut line);
         // Nobody could be told that the log cannot be written.
-        let _ = log.write_all(&lines);
+        let _ = log.write_all(&line);
     }
 
     fn context(&self) -> LineContext<'_> {
@@ -292,7 +295,9 @@ impl Console {
         if std::mem::take(&mut state.list_begun) {
             let counted = self.options.info.at_least(Info::Flist, 2);
             state.open_line = false;
-            state.write(self.plain_stream(), file_list_end(entries, counted).as_bytes());
+            let end = file_list_end(entries, counted);
+            self.log(&mut state, end.as_bytes());
+            state.write(self.plain_stream(), end.as_bytes());
         }
     }
 }
