@@ -265,22 +265,22 @@ impl<'a> Backups<'a> {
             to.chown(Some(stat.uid), Some(stat.gid))?;
         }
         if let Some(from) = from {
-            self.copy_extended(&Pinned::of(from), to)?;
+            self.copy_extended(&Pinned::of(from), to, self.session.options.xattrs > 0)?;
         }
         to.set_times(Some(stat.mtime), Some(stat.atime))?;
         to.chmod(stat.mode)
     }
 
-    /// Copies ACLs and extended attributes as far as they are preserved, and what stands in for owners.
-    fn copy_extended(&self, from: &Pinned<'_>, to: &Pinned<'_>) -> io::Result<()> {
+    /// Copies ACLs as far as they are preserved, extended attributes if `xattrs`, and what stands in for owners.
+    fn copy_extended(&self, from: &Pinned<'_>, to: &Pinned<'_>, xattrs: bool) -> io::Result<()> {
         let options = &self.session.options;
-        if !options.acls && options.xattrs == 0 && !self.fake {
+        if !options.acls && !xattrs && !self.fake {
             return Ok(());
         }
         for name in from.xattr_names()? {
             let is_acl = name == ACCESS_ACL || name == DEFAULT_ACL;
             let told = self.fake && fake_super::is_internal(&name);
-            let wanted = told || if is_acl { options.acls } else { options.xattrs > 0 };
+            let wanted = told || if is_acl { options.acls } else { xattrs };
             if let Some(value) = from.xattr(&name)?.filter(|_| wanted) {
                 to.set_xattr(&name, &value)?;
             }
@@ -333,7 +333,7 @@ impl<'a> Backups<'a> {
                         made.chown(Some(model.uid), Some(model.gid))?;
                     }
                     made.chmod(model.mode)?;
-                    self.copy_extended(&models.dir(above)?.pin(name)?, &made)?;
+                    self.copy_extended(&models.dir(above)?.pin(name)?, &made, false)?;
                 }
             }
             start = end + 1;

@@ -96,7 +96,9 @@ impl Destination {
         let shown = match &session.module {
             None => std::fs::canonicalize(as_path(path)).map_err(cannot)?.as_os_str().as_bytes().into(),
             Some(module) => {
-                let shown = in_module(session, path);
+                let inside = in_module(session, path);
+                let is_top = inside.is_empty() || inside.starts_with(b"/");
+                let shown = if is_top { inside } else { [b"/", inside.as_slice()].concat().into() };
                 // Only a dry run comes here twice.
                 let _ = module.entered.set(shown.strip_prefix(b"/").unwrap_or(&shown).into());
                 shown

@@ -47,7 +47,8 @@ pub(crate) fn emit_known(
     if !session.events.wants(Topic::Items) {
         return;
     }
-    let digest = moved.digest.map(|digest| session.negotiated.checksum.transfer.shown(digest));
+    let digest = moved.digest.filter(|_| session.negotiated.shows_digests());
+    let digest = digest.map(|digest| session.negotiated.checksum.transfer.shown(digest));
     let facts = session.facts(entry, name, source_dir);
     let item = Item {
         flags: attributes.flags,

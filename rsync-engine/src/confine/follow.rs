@@ -38,7 +38,11 @@ impl Dir {
         let flags = flags | OFlags::CLOEXEC;
         Ok(match reach {
             Reach::Anywhere => rustix::fs::openat(&self.fd, path, flags, Mode::empty())?,
-            Reach::Beneath => rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), reach.resolve())?,
+            Reach::Beneath => {
+                let opened = rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), reach.resolve());
+                // A link that leads out is told as one that may not be followed (spec 10 §2.4).
+                opened.map_err(|errno| if errno == Errno::XDEV { Errno::LOOP } else { errno })?
+            }
         })
     }
 

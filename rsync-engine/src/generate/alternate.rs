@@ -168,7 +168,7 @@ impl Generator<'_> {
                 BasisKind::Link if regular.is_some_and(|stat| stat.same_file(&best.stat)) => {
                     return Ok(Consulted::Nothing);
                 }
-                BasisKind::Link if self.link_file(at, &best, regular)? => return Ok(Consulted::Settled),
+                BasisKind::Link if self.link_file(at, &best)? => return Ok(Consulted::Settled),
                 BasisKind::Link | BasisKind::Copy => {}
             }
         }
@@ -207,19 +207,12 @@ impl Generator<'_> {
     }
 
     /// `--link-dest`: makes the entry a further name of the candidate; answers whether that worked.
-    fn link_file(
-        &mut self,
-        at: &At<'_>,
-        candidate: &Candidate,
-        existing: Option<&Stat>,
-    ) -> Result<bool, EngineError> {
+    fn link_file(&mut self, at: &At<'_>, candidate: &Candidate) -> Result<bool, EngineError> {
         if !self.session.options.dry_run && self.link_candidate(at, candidate).is_err() {
             return Ok(false);
         }
         self.discard_partial(at);
-        if existing.is_none() {
-            self.say_linked(at)?;
-        }
+        self.say_linked(at)?;
         self.succeed_unsent(at.index)?;
         self.member_in_place(at)?;
         Ok(true)
@@ -325,7 +318,7 @@ impl Generator<'_> {
                 self.leave_out(at, None)?;
                 Ok(true)
             }
-            Some(BasisKind::Link) => self.link_file(at, candidate, None),
+            Some(BasisKind::Link) => self.link_file(at, candidate),
             _ => Ok(false),
         }
     }

@@ -84,6 +84,12 @@ impl Negotiated {
         self.protocol >= 30
     }
 
+    /// `%C` shows digests of what was transferred (30 and later).
+    #[must_use]
+    pub fn shows_digests(&self) -> bool {
+        self.protocol >= 30
+    }
+
     /// Items carry flags, a basis type and a name; there is a delayed-update phase (29 and later).
     #[must_use]
     pub fn has_item_flags(&self) -> bool {
