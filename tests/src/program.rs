@@ -54,6 +54,16 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Fails unless the tests run as root. The file `tests/need-root` names the tests that call it, so that those
+/// who run the tests as somebody else leave them out by name, and none passes without having looked.
+///
+/// # Panics
+/// Then.
+#[track_caller]
+pub fn require_root() {
+    assert!(is_root(), "only root can see this: leave it out, as scripts/test-unprivileged does");
+}
+
 fn under_test(name: &str, variable: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return PathBuf::from(path);
@@ -71,5 +81,21 @@ fn build_directory() -> PathBuf {
         directory.parent().unwrap_or(Path::new("/")).to_owned()
     } else {
         directory.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_tests_that_need_root_are_there() {
+        let package = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+        let files = std::fs::read_dir(format!("{package}tests")).unwrap();
+        let texts: Vec<String> =
+            files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+        let list = std::fs::read_to_string(format!("{package}need-root")).unwrap();
+        for name in list.lines().filter(|line| !line.starts_with('#')) {
+            let function = format!("fn {name}() {{");
+            assert!(texts.iter().any(|text| text.contains(&function)), "no test is called {name}");
+        }
     }
 }

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, Metadata};
+use std::fs::{self, Metadata, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use bstr::{BStr, BString, ByteSlice};
 use rustix::fs::{lgetxattr, llistxattr};
+
+use crate::program::is_root;
 
 /// Which respects count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +146,11 @@ impl Snapshot {
     fn visit(&mut self, path: &Path, name: BString, inodes: &mut HashMap<(u64, u64), BString>) {
         let facts = path.symlink_metadata().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let is_dir = facts.is_dir();
+        let shut = !is_root() && (is_dir || facts.is_file()) && facts.mode() & 0o700 != 0o700;
+        if shut {
+            // Its owner may not look, but may change that.
+            allow(path, facts.mode() | 0o700);
+        }
         let mut linked_to = None;
         if !is_dir && facts.nlink() > 1 {
             linked_to =
@@ -164,6 +171,9 @@ impl Snapshot {
                 child_name.extend_from_slice(child.as_bytes());
                 self.visit(&path.join(&child), child_name, inodes);
             }
+        }
+        if shut {
+            allow(path, facts.mode());
         }
     }
 }
@@ -238,6 +248,11 @@ impl fmt::Display for Snapshot {
         }
         Ok(())
     }
+}
+
+fn allow(path: &Path, mode: u32) {
+    let set = fs::set_permissions(path, Permissions::from_mode(mode & 0o7777));
+    set.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
 fn content_hash(path: &Path) -> u64 {

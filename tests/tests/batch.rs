@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use rsync_e2e::program::is_root;
+use rsync_e2e::program::require_root;
 use rsync_e2e::pull::environment;
 use rsync_e2e::{Compare, Outcome, Side, Snapshot, Tree, Twins, Work, run, shell};
 
@@ -430,9 +430,7 @@ fn a_batch_does_not_write_through_a_link_it_brought() {
 
 #[test]
 fn links_of_others_on_the_way_to_a_batch_are_not_followed() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let (work, bytes) = recorded("-a");
     std::fs::write(work.join("target"), bytes).expect("written");
     for name in ["evil", "evil.sh"] {

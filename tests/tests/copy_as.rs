@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::chown;
 
-use rsync_e2e::program::is_root;
+use rsync_e2e::program::require_root;
 use rsync_e2e::{Compare, Copying, Side, Tree, Way};
 
 const NOBODY: u32 = 65_534;
@@ -30,9 +30,7 @@ fn copying(options: &str) -> Copying {
 
 #[test]
 fn files_are_read_and_made_as_that_user_like_c() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for options in
         ["-ai --copy-as=nobody", "-aiH --super --copy-as=65534:100", "-rlptDi --copy-as=nobody:users"]
     {
@@ -46,9 +44,7 @@ fn files_are_read_and_made_as_that_user_like_c() {
 
 #[test]
 fn nobody_else_becomes_somebody_like_c() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for who in ["nosuch", "nosuch:users", "nobody:nosuch", "nobody:", "4000000000", ""] {
         let copying = copying(&format!("-ai --copy-as={who}"));
         let [copied, reference] = [Side::Ours, Side::C].map(|side| copying.run(Way::Local, side, side));
@@ -61,9 +57,7 @@ fn nobody_else_becomes_somebody_like_c() {
 
 #[test]
 fn only_root_becomes_somebody_else() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let work = copying("-a").prepare();
     chown(work.path(), Some(NOBODY), None).expect("chown");
     let program = Side::Ours.rsync();

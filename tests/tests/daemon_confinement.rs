@@ -15,7 +15,7 @@ use std::time::Duration;
 use bstr::ByteSlice;
 use rsync_e2e::daemon::Module;
 use rsync_e2e::hostile::data_frame;
-use rsync_e2e::program::is_root;
+use rsync_e2e::program::require_root;
 use rsync_e2e::{Compare, Daemon, Outcome, Side, Snapshot, Tree, Work, run};
 
 const SECRET: &str = "TOP SECRET";
@@ -451,9 +451,7 @@ fn a_user_s_name_is_no_command() {
 
 #[test]
 fn a_worker_has_its_module_and_nothing_else() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let fortress = Fortress::new();
     let root = fortress.work.join("private/root");
     let pid_file = format!("pid file = {}", fortress.work.join("pid").display());

@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::Path;
 
 use rsync_e2e::Side;
-use rsync_e2e::program::is_root;
+use rsync_e2e::program::{is_root, require_root};
 use rsync_e2e::side_by_side::SideBySide;
 
 /// `nobody` and `nogroup`.
@@ -29,9 +29,7 @@ fn of_root(module: &str) -> SideBySide {
 
 #[test]
 fn a_daemon_of_root_serves_as_the_users_and_groups_of_a_module() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for module in [
         "",
         "uid = nobody",
@@ -50,9 +48,7 @@ fn a_daemon_of_root_serves_as_the_users_and_groups_of_a_module() {
 
 #[test]
 fn supplementary_groups_open_what_is_theirs() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let of_daemons_group = |dir: &Path| {
         let file = dir.join("m/file");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
@@ -76,9 +72,7 @@ fn a_path_with_an_inner_directory_serves_what_is_in_it() {
 
 #[test]
 fn without_root_nobody_becomes_somebody_else() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for module in [
         "use chroot = unset",
         "use chroot = no",
@@ -97,9 +91,7 @@ fn without_root_nobody_becomes_somebody_else() {
 
 #[test]
 fn connections_are_served_as_the_daemons_user_and_group() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let secret = |dir: &Path| {
         fs::set_permissions(dir.join("m/file"), fs::Permissions::from_mode(0o600)).unwrap();
         lchown(dir.join("secrets"), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -126,9 +118,7 @@ fn connections_are_served_as_the_daemons_user_and_group() {
 
 #[test]
 fn the_secrets_of_others_are_not_for_a_daemon_without_rights() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let globals = "uid =\ngid =\ndaemon uid = nobody\ndaemon gid = nogroup";
     SideBySide::new(globals, "auth users = alice\nsecrets file = DIR/secrets").run(&[PULL]);
     for globals in ["daemon uid = daemon", "daemon gid = daemon", "daemon chroot = DIR"] {
@@ -138,9 +128,7 @@ fn the_secrets_of_others_are_not_for_a_daemon_without_rights() {
 
 #[test]
 fn connections_see_the_daemons_root() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let shell = |dir: &Path| {
         fs::write(dir.join("m/rules"), "*.o\n").unwrap();
     };
@@ -250,9 +238,7 @@ fn with_converter(dir: &Path) {
 
 #[test]
 fn a_converter_knows_the_users_and_groups_of_a_module() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     SideBySide::new("", "name converter = DIR/convert").prepared(with_converter).run(&[
         "-a --usermap=alice:77 --groupmap=staff:88 @/m/ got/",
         "-a --numeric-ids @/m/ numbers/",

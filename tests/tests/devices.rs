@@ -1,7 +1,8 @@
-//! `--write-devices` and `--copy-devices`, compared with what C does. Without root, or where no loop device
-//! can be made, there is nothing to see.
+//! `--write-devices` and `--copy-devices`, compared with what C does. Where no loop device can be made, there is
+//! nothing to see.
 
 use rsync_e2e::loop_device::LoopDevice;
+use rsync_e2e::program::require_root;
 use rsync_e2e::tree::random;
 use rsync_e2e::ways::EVERY_WAY;
 use rsync_e2e::{Compare, Copying, Side, Tree, Way};
@@ -9,6 +10,7 @@ use rsync_e2e::{Compare, Copying, Side, Tree, Way};
 const SIZE: usize = 256 << 10;
 
 fn device() -> Option<LoopDevice> {
+    require_root();
     LoopDevice::new(SIZE as u64)
 }
 

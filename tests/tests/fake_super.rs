@@ -4,7 +4,7 @@
 use rsync_e2e::tree::AclEntry;
 use rsync_e2e::{Compare, Copying, Side, Tree, Way};
 
-use rsync_e2e::program::is_root;
+use rsync_e2e::program::{is_root, require_root};
 
 const fn class(tag: u16, perms: u16) -> AclEntry {
     (tag, perms, u32::MAX)
@@ -123,9 +123,7 @@ fn what_was_kept_is_backed_up_and_found_elsewhere_like_c() {
 
 #[test]
 fn what_was_kept_is_sent_as_what_it_stands_for() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     // An option of the sending side alone.
     for (options, way) in [
         ("-aAXHi --fake-super -M--no-super", Way::Local),
@@ -143,9 +141,7 @@ fn what_was_kept_is_sent_as_what_it_stands_for() {
 
 #[test]
 fn a_round_trip_between_the_implementations_loses_nothing() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for (keeper, reader) in [(Side::C, Side::Ours), (Side::Ours, Side::C), (Side::Ours, Side::Ours)] {
         let there = Copying::new(source(), "-aAXH -M--fake-super");
         let kept = there.run(Way::Local, keeper, keeper);

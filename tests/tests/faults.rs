@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rsync_e2e::mount::Tmpfs;
 use rsync_e2e::outcome::{Outcome, Running};
+use rsync_e2e::program::require_root;
 use rsync_e2e::pull::{destination_of, environment};
 use rsync_e2e::tree::random;
 use rsync_e2e::{Compare, ProxyPlan, Pull, Side, Snapshot, Tree, Work, run, shell};
@@ -111,6 +112,7 @@ fn small_segments_and_pauses_do_no_harm() {
 
 #[test]
 fn a_full_disk_ends_the_run_with_a_file_error() {
+    require_root();
     let pull = Pull::new(big());
     let work = pull.prepare();
     let Some(_tmpfs) = Tmpfs::mount(&work.join("destination"), 1 << 20) else { return };

@@ -5,7 +5,7 @@ use std::os::unix::fs::{lchown, symlink};
 
 use rsync_e2e::fed::{Ground, run_fed};
 use rsync_e2e::hostile::{data_frame, hex};
-use rsync_e2e::program::is_root;
+use rsync_e2e::program::require_root;
 use rsync_e2e::script::{Step, play};
 use rsync_e2e::{Daemon, Side, Tree};
 
@@ -94,9 +94,7 @@ fn a_partial_directory_that_is_a_link() {
 /// Links of one's own may be followed in paths that the user names, those of others may not.
 #[test]
 fn a_temporary_or_backup_directory_that_is_a_link_of_somebody_else() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for options in [&["-r", "--temp-dir=tmp"][..], &["-r", "--backup", "--backup-dir=tmp"]] {
         let ground = pulled_over(options, |ground| {
             std::fs::write(ground.join("destination/secret"), "older").expect("written");

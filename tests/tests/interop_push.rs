@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use rsync_e2e::matrix::{attribute_source, session_options};
-use rsync_e2e::program::is_root;
+use rsync_e2e::program::require_root;
 use rsync_e2e::pull::environment;
 use rsync_e2e::{Compare, Side, Snapshot, Tree, Work, run, shell};
 
@@ -133,9 +133,7 @@ fn a_value_may_come_after_another_file_told_it() {
 
 #[test]
 fn symlinks_and_special_files_carry_attributes_too() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let source = Tree::new().symlink("link", "target").xattr("link", "trusted.t", "1").fifo("fifo").xattr(
         "fifo",
         "trusted.t",

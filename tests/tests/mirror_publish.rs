@@ -255,9 +255,7 @@ impl Drop for Btrfs {
 
 #[test]
 fn subvolumes_of_btrfs_are_published_by_snapshots() {
-    if !rsync_e2e::program::is_root() {
-        return;
-    }
+    rsync_e2e::program::require_root();
     let (work, mirror) = (Work::new(), Mirror::new());
     let _btrfs = Btrfs::mount(&mirror);
     write_version(&work.join("up"), 0);

@@ -330,9 +330,7 @@ fn immutable_files_keep_their_content_and_are_a_failure_unless_they_are_expected
 
 #[test]
 fn an_upstream_that_cannot_be_read_whole_fails_and_deletes_nothing() {
-    if !program::is_root() {
-        return;
-    }
+    program::require_root();
     let work = Work::new();
     upstream(&work.join("up"));
     let module = Module::new("m", &work.join("up")).line("uid = 65534").line("gid = 65534");

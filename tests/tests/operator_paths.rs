@@ -5,7 +5,7 @@ use std::os::unix::fs::{lchown, symlink};
 use std::process::Command;
 
 use rsync_e2e::outcome::{Outcome, run};
-use rsync_e2e::program::is_root;
+use rsync_e2e::program::{is_root, require_root};
 use rsync_e2e::pull::environment;
 use rsync_e2e::{Compare, Side, Snapshot, Tree, Work};
 
@@ -48,9 +48,7 @@ const LOOP: &str = "Too many levels of symbolic links";
 
 #[test]
 fn files_that_are_read_before_anything_else_end_the_run() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let files = format!("failed to open files-from file planted/list: {LOOP}");
     assert_eq!(refused(&["--files-from=planted/list"], 1, &files), "old");
     for (option, kind) in [
@@ -65,9 +63,7 @@ fn files_that_are_read_before_anything_else_end_the_run() {
 
 #[test]
 fn a_log_file_is_done_without() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for name in ["planted/log", "planted/f"] {
         let text = format!("failed to open log-file {name}: {LOOP} (40)\n");
         assert_eq!(refused(&[&format!("--log-file={name}")], 0, &text), "new content", "{name}");
@@ -76,9 +72,7 @@ fn a_log_file_is_done_without() {
 
 #[test]
 fn places_for_files_under_way_leave_the_old_file_alone() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for options in [
         &["--temp-dir=@/planted"][..],
         &["--backup", "--backup-dir=@/planted"],
@@ -96,9 +90,7 @@ fn places_for_files_under_way_leave_the_old_file_alone() {
 
 #[test]
 fn an_alternate_destination_is_as_good_as_none() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for option in ["--link-dest=@/planted", "--copy-dest=@/planted", "--compare-dest=@/planted"] {
         assert_eq!(refused(&[option], 0, ""), "new content", "{option}");
     }
@@ -106,9 +98,7 @@ fn an_alternate_destination_is_as_good_as_none() {
 
 #[test]
 fn a_destination_is_neither_entered_nor_made_through_it() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for (destination, options) in
         [("planted/", &[][..]), ("planted", &[]), ("planted/new/", &[]), ("planted/a/b/", &["--mkpath"])]
     {

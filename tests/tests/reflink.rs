@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rsync_e2e::Side;
 use rsync_e2e::outcome::{Outcome, run};
-use rsync_e2e::program::is_root;
+use rsync_e2e::program::require_root;
 use rsync_e2e::work::Work;
 
 /// Bytes of the file that is copied.
@@ -66,10 +66,7 @@ fn copy(place: &Path, to: &str, options: &[&str]) -> Outcome {
 
 #[test]
 fn copies_share_blocks_where_the_file_system_can_unless_they_must_not() {
-    if !is_root() {
-        eprintln!("a file system can only be mounted by root; the other tests here need none");
-        return;
-    }
+    require_root();
     let place = Btrfs::mount();
     let few = SIZE / 8;
     assert!(place.copy("auto", &["-t"]) < few);

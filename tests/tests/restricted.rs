@@ -244,7 +244,11 @@ fn no_link_that_changes_under_way_leads_outside() {
             }
         });
         fs::write(place.work.join("pushed"), "pushed").unwrap();
-        for round in 0..6 {
+        // Any push may find the link leading outside, but not all of them.
+        for round in 0..200 {
+            if round >= 6 && fs::read(real.join("f")).unwrap() == b"pushed" {
+                break;
+            }
             let client = if round % 2 == 0 { Side::C } else { Side::Ours };
             for from in ["h:d/f", "h:d/", "h:d/./f"] {
                 place.rsync(client, "-ro", &["-r", from, "got/"]);

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Child;
 
 use rsync_e2e::daemon::{Module, end};
-use rsync_e2e::program::is_root;
+use rsync_e2e::program::{is_root, require_root};
 use rsync_e2e::tree::random;
 use rsync_e2e::{Compare, Daemon, Side, Snapshot, Tree, Work, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
@@ -47,9 +47,7 @@ fn wait_for_data(destination: &Path) {
 
 #[test]
 fn sixty_clients_at_once_are_served_by_a_process_for_each_identity() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let work = open_work();
     let mut modules = Vec::new();
     for (name, id) in [("one", 1), ("two", 2)] {
@@ -77,9 +75,7 @@ fn sixty_clients_at_once_are_served_by_a_process_for_each_identity() {
 
 #[test]
 fn a_worker_is_its_module_s_user_for_good() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let work = open_work();
     let daemon = Daemon::start(Side::Ours, "", &[big_module(&work)]);
     assert_eq!(end(daemon.pull("m/small", &[], &work.join("got"))), (0, String::new()));
@@ -156,9 +152,7 @@ fn sessions_end_in_peace_when_the_daemon_is_told_to_stop() {
 
 #[test]
 fn owners_have_their_names_though_the_worker_cannot_look_them_up() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let work = open_work();
     let root = work.join("named");
     Tree::new().file("of daemon", "x").owner("of daemon", 1, 1).write(&root);

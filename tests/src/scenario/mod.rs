@@ -151,7 +151,8 @@ impl Scenario {
         let work = Work::new();
         let mut setup = setup::Setup::new(work.join("w"));
         let shell = shell::plain(&work);
-        let mut started = 0;
+        // A tree may show what any of the runs so far has changed.
+        let mut started = i64::MAX;
         for (index, step) in self.steps.iter().enumerate() {
             let place = |problem: String| format!("{} step {index} {}: {problem}", self.id, step[0]);
             match step[0].as_str().unwrap() {
@@ -160,7 +161,7 @@ impl Scenario {
                     if let Some(user) = actors.user {
                         give_to(setup.root(), user);
                     }
-                    started = now();
+                    started = started.min(now());
                     let facts = Facts { cwd: setup.root().as_os_str(), shell: shell.as_os_str() };
                     let outcome = replay_run(setup.root(), &shell, &words(&step[1]), &step[2], actors, mode);
                     let outcome = actors.masked(outcome);
