@@ -23,6 +23,8 @@ pub type AclEntry = (u16, u16, u32);
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     steps: Vec<(PathBuf, Step)>,
+    /// When everything was read last, more or less.
+    accessed: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -35,6 +37,7 @@ enum Step {
     Node { kind: FileType, major: u32, minor: u32 },
     Socket,
     Mode(u32),
+    Closed(u32),
     Time(i64, u32),
     Owner(u32, u32),
     Xattr(String, Vec<u8>),
@@ -126,6 +129,12 @@ impl Tree {
         self.step(name, Step::Mode(mode))
     }
 
+    /// Sets the permissions of an entry when everything else is done, so that they may keep its owner out.
+    #[must_use]
+    pub fn closed(self, name: impl AsRef<[u8]>, mode: u32) -> Self {
+        self.step(name, Step::Closed(mode))
+    }
+
     /// Sets the modification time of an entry.
     #[must_use]
     pub fn time(self, name: impl AsRef<[u8]>, seconds: i64, nanoseconds: u32) -> Self {
@@ -160,6 +169,13 @@ impl Tree {
     #[must_use]
     pub fn remove(self, name: impl AsRef<[u8]>) -> Self {
         self.step(name, Step::Remove)
+    }
+
+    /// Gives everything a time of last access that depends on its modification time and is shortly before
+    /// `latest`, so that it stays while the file is read.
+    #[must_use]
+    pub fn accessed(self, latest: i64) -> Self {
+        Self { accessed: Some(latest), ..self }
     }
 
     /// `count` small files in directory `name`.
@@ -203,6 +219,19 @@ impl Tree {
             }
         }
         self.set_times(root);
+        let mut closed: Vec<_> = self
+            .steps
+            .iter()
+            .filter_map(|(name, step)| match step {
+                Step::Closed(mode) => Some((name, *mode)),
+                _ => None,
+            })
+            .collect();
+        // What is in a directory comes before it.
+        closed.sort_unstable_by(|one, other| other.cmp(one));
+        for (name, mode) in closed {
+            fs::set_permissions(root.join(name), Permissions::from_mode(mode)).unwrap();
+        }
     }
 
     /// Gives every entry of the tree the time asked for, or one that depends on its name only; last,
@@ -228,7 +257,7 @@ impl Tree {
                 .iter()
                 .fold(7_i64, |sum, &byte| (sum * 31 + i64::from(byte)) % 99_991);
             let (seconds, nanoseconds) = asked.unwrap_or((BASE_TIME + of_name, 0));
-            set_time(&path, seconds, nanoseconds);
+            set_times(&path, (seconds, nanoseconds), self.accessed.map(|latest| latest - seconds % 7));
         }
     }
 }
@@ -239,8 +268,14 @@ impl Tree {
 /// If the file system refuses.
 #[track_caller]
 pub fn set_time(path: &Path, seconds: i64, nanoseconds: u32) {
+    set_times(path, (seconds, nanoseconds), None);
+}
+
+#[track_caller]
+fn set_times(path: &Path, (seconds, nanoseconds): (i64, u32), accessed: Option<i64>) {
+    let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_access: accessed.map_or(keep, |tv_sec| Timespec { tv_sec, tv_nsec: 0 }),
         last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() },
     };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
@@ -289,7 +324,7 @@ impl Step {
             }
             Self::Socket => make_socket(path)?,
             Self::Mode(mode) => fs::set_permissions(path, Permissions::from_mode(*mode))?,
-            Self::Time(..) => {}
+            Self::Time(..) | Self::Closed(_) => {}
             Self::Owner(uid, gid) => lchown(path, Some(*uid), Some(*gid))?,
             Self::Xattr(attribute, value) => lsetxattr(path, attribute, value, XattrFlags::empty())?,
             Self::Acl(entries) => {

@@ -6,13 +6,15 @@ use std::path::Path;
 use std::process::Command;
 
 use bstr::{BString, ByteSlice};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::dice::Dice;
 use super::options::Choice;
+use super::wide;
 use super::world::World;
-use crate::daemon::{Daemon, url};
+use crate::daemon::{Daemon, Module, url};
 use crate::outcome::{Outcome, run};
-use crate::program::Side;
+use crate::program::{Side, is_root};
 use crate::pull::environment;
 use crate::shell;
 use crate::snapshot::Snapshot;
@@ -23,6 +25,8 @@ use crate::work::Work;
 pub enum Way {
     /// A pull from a daemon.
     FromDaemon,
+    /// A push to a daemon, whose module is the directory of the run.
+    ToDaemon,
     /// A pull through a remote shell.
     Pull,
     /// A push through a remote shell.
@@ -58,6 +62,26 @@ pub struct Case {
     names: Vec<Vec<u8>>,
     /// Names in `list`, for `--files-from`.
     list: Vec<u8>,
+    /// Rules in `rules`, for whom asks for them.
+    rules: Vec<u8>,
+    /// When it was made up, in seconds.
+    now: i64,
+}
+
+/// Who does what in a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Roles {
+    /// The one that is started.
+    pub client: Side,
+    /// The other end.
+    pub server: Side,
+    /// The one that applies what the client wrote to a batch file.
+    pub reader: Side,
+}
+
+impl Roles {
+    /// The C rsync does everything.
+    pub const OF_C: Self = Self { client: Side::C, server: Side::C, reader: Side::C };
 }
 
 /// What a run left.
@@ -71,21 +95,25 @@ pub struct Ran {
     pub source: Snapshot,
     /// Backups beside the destination.
     pub kept: Snapshot,
+    /// What applying its batch file to the same destination said and left.
+    pub replayed: Option<(Outcome, Snapshot)>,
+    log: BString,
     place: BString,
+    is_local: bool,
 }
 
 impl Case {
-    /// A source, and other trees that share a past with it.
+    /// A source, and other trees that share a past with it; if `wide`, of everything there is.
     #[must_use]
-    pub fn random(dice: &mut Dice) -> Self {
+    pub fn random(dice: &mut Dice, wide: bool) -> Self {
         let past = World::random(dice);
-        let source = past.changed(dice);
-        let destination = if dice.once_in(4) { World::default() } else { past.changed(dice) };
-        let choice = Choice::random(dice);
+        let mut source = past.changed(dice);
+        let mut destination = if dice.once_in(4) { World::default() } else { past.changed(dice) };
+        let mut choice = Choice::random(dice, wide);
         // What is written in place under one name changes under the others at any moment of theirs.
         let in_place = choice.has("--inplace") || choice.has("--append");
-        let destination = if in_place { destination.unlinked() } else { destination };
-        let old = if choice.has("../old") { past.changed(dice) } else { World::default() };
+        destination = if in_place { destination.unlinked() } else { destination };
+        let mut old = if choice.has("../old") { past.changed(dice) } else { World::default() };
         let mut list = Vec::new();
         if choice.has("--files-from") {
             for _ in 0..dice.below(8) {
@@ -98,23 +126,40 @@ impl Case {
             .map(|_| source.some_path(dice))
             .filter(|name| !name.is_empty() && name.find_byteset(b"*[\\\n").is_none())
             .collect();
+        let mut rules = Vec::new();
+        if wide {
+            rules = wide::rules(dice);
+            if choice.has(".rules") || choice.has("-F") {
+                source.rule(dice);
+                destination.rule(dice);
+            }
+            if !is_root() {
+                [&mut source, &mut destination, &mut old].into_iter().for_each(|world| world.close(dice));
+            }
+        }
         let small = source.size() + destination.size() < 200_000;
-        let way = match dice.below(10) {
+        let way = match dice.below(if wide { 12 } else { 10 }) {
             0 | 1 => Way::FromDaemon,
             2 | 3 => Way::Pull,
             4 | 5 => Way::Push,
             6 if small => Way::ChunkedPull(1 + dice.below(40) as usize),
             7 if small => Way::ChunkedPush(1 + dice.below(40) as usize),
+            10 | 11 => Way::ToDaemon,
             // A local copy has no protocol; that of C has the limits of one all the same.
             _ if choice.protocol < 30 => Way::Push,
             _ => Way::Local,
         };
-        Self { way, choice, source, destination, old, names, list }
+        if wide {
+            choice.fit(way, dice);
+        }
+        let now = clock_gettime(ClockId::Realtime).tv_sec;
+        Self { way, choice, source, destination, old, names, list, rules, now }
     }
 
     /// The options, for people.
     #[must_use]
-    pub fn describe(&self, client: Side, server: Side) -> String {
+    pub fn describe(&self, roles: Roles) -> String {
+        let Roles { client, server, .. } = roles;
         let words = self.choice.words.join(" ");
         let names: Vec<String> = self.names.iter().map(|name| name.as_bstr().to_string()).collect();
         format!(
@@ -126,28 +171,51 @@ impl Case {
 
     /// Writes the trees.
     pub fn write(&self, root: &Path) {
-        self.source.tree().write(&root.join("source"));
-        self.destination.tree().write(&root.join("destination"));
-        self.old.tree().write(&root.join("old"));
+        self.source.tree().accessed(self.now).write(&root.join("source"));
+        self.destination.tree().accessed(self.now).write(&root.join("destination"));
+        self.old.tree().accessed(self.now).write(&root.join("old"));
         std::fs::create_dir(root.join("temporary")).unwrap();
         std::fs::write(root.join("list"), &self.list).unwrap();
+        std::fs::write(root.join("rules"), &self.rules).unwrap();
     }
 
     /// Copies.
     #[must_use]
-    pub fn run(&self, client: Side, server: Side) -> Ran {
+    pub fn run(&self, roles: Roles) -> Ran {
         let work = Work::new();
         self.write(work.path());
-        let daemon = (self.way == Way::FromDaemon).then(|| Daemon::serving(server, &work.join("source")));
-        let mut command = self.command(client, server, &work, daemon.as_ref().map_or(0, Daemon::port));
-        let outcome = run(&mut command);
-        Ran {
-            outcome,
-            destination: Snapshot::take(&work.join("destination")),
-            source: Snapshot::take(&work.join("source")),
-            kept: Snapshot::take(&work.join("kept")),
-            place: work.path().as_os_str().as_bytes().into(),
-        }
+        let daemon = match self.way {
+            Way::FromDaemon => Some(Daemon::serving(roles.server, &work.join("source"))),
+            Way::ToDaemon => {
+                let module = Module::new("m", work.path()).line("read only = no");
+                Some(Daemon::uploading(roles.server, "", &[module]))
+            }
+            _ => None,
+        };
+        let port = daemon.as_ref().map_or(0, Daemon::port);
+        let outcome = run(&mut self.command(roles.client, roles.server, &work, port));
+        let (destination, source) =
+            (Snapshot::take(&work.join("destination")), Snapshot::take(&work.join("source")));
+        let kept = Snapshot::take(&work.join("kept"));
+        let log = ["log", "far-log"].map(|name| std::fs::read(work.join(name)).unwrap_or_default()).concat();
+        let place = work.path().as_os_str().as_bytes().into();
+        let replayed = self.replay(roles.reader, &work);
+        let is_local = self.way == Way::Local;
+        Ran { outcome, destination, source, kept, replayed, log: log.into(), place, is_local }
+    }
+
+    /// Applies the batch file that was written, if one was, to what the destination was before.
+    fn replay(&self, reader: Side, work: &Work) -> Option<(Outcome, Snapshot)> {
+        let script = std::fs::read(work.join("batch.sh")).ok()?;
+        // The first word is the program that wrote it.
+        let (_, rest) = script.strip_prefix(b"'")?.split_once_str(b"'")?;
+        let script = [b"exec ", reader.rsync().as_os_str().as_bytes(), rest].concat();
+        std::fs::write(work.join("batch.sh"), script).unwrap();
+        self.destination.tree().accessed(self.now).write(&work.join("replayed"));
+        let mut command = Command::new("sh");
+        environment(&mut command);
+        let outcome = run(command.current_dir(work.path()).args(["batch.sh", "replayed/"]));
+        Some((outcome, Snapshot::take(&work.join("replayed"))))
     }
 
     fn command(&self, client: Side, server: Side, work: &Work, port: u16) -> Command {
@@ -156,7 +224,7 @@ impl Case {
         let place = work.path().display().to_string();
         command
             .current_dir(work.path())
-            .args(self.choice.words.iter().map(|word| word.replace("=@/", &format!("={place}/"))));
+            .args(self.choice.words.iter().map(|word| word.replace("@/", &format!("{place}/"))));
         let everything = [Vec::new()];
         let names = if self.names.is_empty() { &everything[..] } else { &self.names };
         let below = |prefix: String| {
@@ -170,7 +238,7 @@ impl Case {
         let shell = match self.way {
             Way::ChunkedPull(piece) | Way::ChunkedPush(piece) => Some(chunked(piece)),
             Way::Pull | Way::Push => Some(shell::plain(work).into_os_string()),
-            Way::FromDaemon | Way::Local => None,
+            Way::FromDaemon | Way::ToDaemon | Way::Local => None,
         };
         if let Some(shell) = shell {
             command.arg("-e").arg(shell).arg("--rsync-path").arg(server.rsync());
@@ -184,6 +252,7 @@ impl Case {
             Way::Push | Way::ChunkedPush(_) => {
                 command.args(below("source/./".to_owned())).arg(format!("host:{place}/destination/"))
             }
+            Way::ToDaemon => command.args(below("source/./".to_owned())).arg(url(port, "m/destination/")),
             Way::Local => command.args(below("source/./".to_owned())).arg("destination/"),
         };
         command
@@ -191,10 +260,13 @@ impl Case {
 }
 
 /// Beginnings of lines that tell of bytes, time or memory, or that no script reads.
-const VARYING: [&str; 13] = [
+const VARYING: [&str; 16] = [
     "sent ",
     "total size is ",
     "opening connection using: ",
+    "opening tcp connection to ",
+    "sending daemon args: ",
+    "protected args: ",
     "Literal data: ",
     "Matched data: ",
     "File list size: ",
@@ -232,6 +304,17 @@ impl Ran {
         // The C rsync asks for the default ACL of what is in the way of a directory, too.
         lines.retain(|line| !line.starts_with(b"default_perms_for_dir: "));
         lines
+    }
+
+    /// What it logged, sorted, without times and processes.
+    #[must_use]
+    pub fn logged(&self) -> Vec<BString> {
+        let lines = self.cleaned(&self.log).into_iter();
+        let told = lines.map(|line| line.split_once_str(b"] ").map_or(line.clone(), |(_, told)| told.into()));
+        let varies = |line: &BString| VARYING.iter().any(|start| line.starts_with(start.as_bytes()));
+        // The C rsync does not log the errors of the receiving half of a local copy (spec 07 §21).
+        let errors = if self.is_local { self.errors() } else { Vec::new() };
+        sorted(told.filter(|line| !varies(line) && !errors.contains(line)).collect())
     }
 
     fn cleaned(&self, text: &BString) -> Vec<BString> {

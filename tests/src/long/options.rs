@@ -1,7 +1,9 @@
 //! Random sets of options that make sense together.
 
-use super::case::mentions;
+use super::case::{Way, mentions};
 use super::dice::Dice;
+use super::wide;
+use crate::program::is_root;
 use crate::snapshot::Compare;
 
 /// Options, and what can be compared after a run with them.
@@ -146,14 +148,15 @@ const ATTRIBUTES: [&str; 3] = ["-A", "-X", "-AX"];
 const COMPRESSORS: [&str; 5] = ["zlib", "zlibx", "lz4", "zstd", "none"];
 
 impl Choice {
-    /// Any set.
+    /// Any set; if `wide`, of everything there is.
     #[must_use]
-    pub fn random(dice: &mut Dice) -> Self {
+    pub fn random(dice: &mut Dice, wide: bool) -> Self {
         let mut words: Vec<String> = Vec::new();
         let mut add = |word: &str| words.push(word.to_owned());
         let base = *dice.pick(&["-a", "-a", "-a", "-rlt", "-rt", "-rlptD", "-rlpgo", "-dlt"]);
         add(base);
-        for (times, word) in EXTRAS {
+        let further = if wide { wide::EXTRAS } else { &[] };
+        for (times, word) in EXTRAS.iter().chain(further) {
             // Options that hide what others do come too often together otherwise.
             if dice.once_in(times * 3 / 2) {
                 add(word);
@@ -162,7 +165,9 @@ impl Choice {
         if dice.once_in(2) {
             dice.pick(&DELETIONS).iter().for_each(|word| add(word));
         }
-        if dice.once_in(3) {
+        if wide && dice.once_in(5) {
+            dice.pick(wide::PLACES).iter().for_each(|word| add(word));
+        } else if dice.once_in(3) {
             dice.pick(&PLACES).iter().for_each(|word| add(word));
         }
         // The C rsync takes a fuzzy basis that is longer for a file that needs no appending.
@@ -172,8 +177,13 @@ impl Choice {
         if dice.once_in(12) {
             dice.pick(&FROM_LIST).iter().for_each(|word| add(word));
             add("-i");
+        } else if wide && dice.once_in(4) {
+            dice.pick(wide::OUTPUTS).iter().for_each(|word| add(word));
         } else if !dice.once_in(3) {
             dice.pick(&OUTPUTS).iter().for_each(|word| add(word));
+        }
+        if wide && dice.once_in(6) {
+            dice.pick(wide::LOGS).iter().for_each(|word| add(word));
         }
         let protocol = 27 + dice.below(6);
         if protocol >= 30 && dice.once_in(20) {
@@ -196,6 +206,48 @@ impl Choice {
         words.retain(|word| !(may_forget && word == "-H"));
         let compare = comparable(&words, base.contains('t') || base == "-a");
         Self { words, compare, protocol }
+    }
+
+    /// Adds what only some ways take, and takes away what others refuse.
+    pub fn fit(&mut self, way: Way, dice: &mut Dice) {
+        if matches!(way, Way::FromDaemon | Way::ToDaemon) {
+            // The C daemon may take names for options with --old-args.
+            let refused = ["-M--log-file", "--iconv", "--old-args"];
+            self.words.retain(|word| !refused.iter().any(|start| word.starts_with(start)));
+        } else if way == Way::Local && self.words.iter().any(|word| word.starts_with("-M")) {
+            // The C rsync cannot hand them on to its second process beside these.
+            self.words.retain(|word| word != "-s" && word != "--secluded-args" && !word.contains("-M--log"));
+        } else if !["--files-from", "--remove-source-files"].iter().any(|word| self.has(word))
+            && self.words.iter().all(|word| word != "-n")
+            && dice.once_in(8)
+        {
+            let name =
+                dice.pick(&["--write-batch=@/batch", "--write-batch=@/batch", "--only-write-batch=@/batch"]);
+            self.words.push((*name).to_owned());
+        }
+        let keeps_owners = self.words.iter().any(|word| ["-a", "-rlpgo"].contains(&word.as_str()));
+        if !keeps_owners {
+            // The C rsync stores what happens to be in memory where no owner is known.
+            self.words.retain(|word| !word.ends_with("--fake-super"));
+        }
+        if self.has("--list-only") {
+            // The C rsync looks for these in another place then.
+            self.words.retain(|word| !word.contains("-dest="));
+        }
+        for word in &mut self.words {
+            match word.as_str() {
+                "--files-from=list" if way.is_pull() && way != Way::FromDaemon && dice.once_in(3) => {
+                    *word = "--files-from=:list".to_owned();
+                }
+                "--temp-dir=@/temporary" | "--backup-dir=@/kept" | "--partial-dir=@/parts"
+                    if way == Way::ToDaemon =>
+                {
+                    // Below the root of the module.
+                    *word = word.replace("=@/", "=/");
+                }
+                _ => {}
+            }
+        }
     }
 
     /// A set whose copies can be interrupted and completed.
@@ -244,8 +296,14 @@ fn comparable(words: &[String], keeps_times: bool) -> Compare {
     let has = |word: &str| words.iter().any(|other| other == word);
     let keeps_modes = !has("--no-perms") && ["-a", "-rlptD", "-rlpgo"].contains(&words[0].as_str());
     // A C receiver takes modes from a basis that is itself being updated, whenever it gets to it.
-    let modes = keeps_modes || !(has("-X") || has("-AX") || has("-y"));
+    let is_odd = ["-X", "-AX", "-y", "-yy"].into_iter().any(has);
+    // It takes a file that its owner may not read for a new one, and lets the owner write to backups.
+    let may_be_shut = !is_root() && (!keeps_modes || words.iter().any(|word| word.starts_with("-b")));
+    let modes = (keeps_modes || !is_odd) && !may_be_shut;
+    // What is kept of a file that is updated in place has the time of its list, where the list has it in seconds.
+    let nanoseconds = !(has("-b") && ["--inplace", "--append", "--append-verify"].into_iter().any(has));
     Compare {
+        nanoseconds,
         times: keeps_times && files,
         directory_times: keeps_times && directories,
         modes,

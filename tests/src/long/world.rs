@@ -20,6 +20,8 @@ struct Entry {
     owner: Option<(u32, u32)>,
     xattrs: Vec<(String, Vec<u8>)>,
     restricted: bool,
+    /// Permissions that keep even the owner out.
+    closed: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +98,33 @@ impl World {
         self
     }
 
+    /// Puts files of rules into a few directories.
+    pub fn rule(&mut self, dice: &mut Dice) {
+        for _ in 0..3 {
+            let dir = self.some_path(dice);
+            let is_dir = self.entries.get(&dir).is_some_and(|entry| matches!(entry.kind, Kind::Dir));
+            let name = *dice.pick(&[&b".rules"[..], b".rsync-filter"]);
+            let path = if is_dir { [&dir[..], b"/", name].concat() } else { name.to_vec() };
+            let rules = Kind::File(super::wide::rules(dice));
+            self.entries.insert(path, entry(rules, dice));
+        }
+    }
+
+    /// Takes away permissions that the owner of a few things needs.
+    pub fn close(&mut self, dice: &mut Dice) {
+        for entry in self.entries.values_mut() {
+            // The C rsync lets an owner enter a directory that it may write to but neither read nor search.
+            let modes: &[u32] = match entry.kind {
+                Kind::File(_) => &[0, 0o100, 0o200, 0o300, 0o400, 0o444, 0o500, 0o555],
+                Kind::Dir => &[0, 0o100, 0o400, 0o444, 0o500, 0o555],
+                _ => continue,
+            };
+            if dice.once_in(8) {
+                entry.closed = Some(*dice.pick(modes));
+            }
+        }
+    }
+
     /// Bytes of all files.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -116,10 +145,14 @@ impl World {
             Kind::HardLink(_) => tree,
             kind => attributes(make(tree, path, kind), path, entry),
         });
-        self.entries.iter().fold(made, |tree, (path, entry)| match &entry.kind {
+        let linked = self.entries.iter().fold(made, |tree, (path, entry)| match &entry.kind {
             Kind::HardLink(old) if self.is_file(old) => tree.hard_link(path, old),
             Kind::HardLink(_) => tree.file(path, "alone"),
             _ => tree,
+        });
+        self.entries.iter().fold(linked, |tree, (path, entry)| match entry.closed {
+            Some(mode) => tree.closed(path, mode),
+            None => tree,
         })
     }
 
@@ -226,7 +259,14 @@ fn attributes(tree: Tree, path: &[u8], entry: &Entry) -> Tree {
     let restricted = match entry.restricted && takes_xattrs {
         true => named.acl(
             path,
-            &[(1, 6, u32::MAX), (2, 4, 99), (4, 4, u32::MAX), (16, 5, u32::MAX), (32, 0, u32::MAX)],
+            // Whoever is not root has to be able to fill a directory.
+            &[
+                (1, if is_root() { 6 } else { 7 }, u32::MAX),
+                (2, 4, 99),
+                (4, 4, u32::MAX),
+                (16, 5, u32::MAX),
+                (32, 0, u32::MAX),
+            ],
         ),
         false => named,
     };
@@ -250,6 +290,7 @@ fn entry(kind: Kind, dice: &mut Dice) -> Entry {
         owner: (is_root() && dice.once_in(6)).then(|| (dice.below(3000) as u32, dice.below(3000) as u32)),
         xattrs,
         restricted: dice.once_in(15),
+        closed: None,
     }
 }
 
