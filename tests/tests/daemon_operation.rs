@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rsync_e2e::daemon::{Module, free_port, url};
-use rsync_e2e::program::is_root;
+use rsync_e2e::program::require_root;
 use rsync_e2e::{Daemon, Side, Work, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -203,9 +203,7 @@ fn a_start_in_the_background_waits_until_the_daemon_serves_or_cannot() {
 
 #[test]
 fn a_reload_with_a_root_for_connections_reads_what_lies_outside_of_it() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     let work = Work::new();
     for (name, text) in [("one/m/first", "1"), ("two/m/second", "2")] {
         fs::create_dir_all(work.join(name).parent().unwrap()).unwrap();

@@ -251,9 +251,7 @@ fn a_converter_knows_the_users_and_groups_of_a_module() {
 
 #[test]
 fn a_converter_that_answers_oddly_makes_nobody_root() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for answers in
         ["echo -5", "echo 4294967296", "echo ' 7 '", "echo 12x", "echo one; echo two", "printf '7\\001\\n'"]
     {
@@ -275,9 +273,7 @@ fn of_nobody(dir: &Path) {
 
 #[test]
 fn names_in_maps_of_a_client_have_ids_where_those_of_files_do_not_count() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for module in ["numeric ids = yes", "numeric ids = no"] {
         SideBySide::new("", module).prepared(of_nobody).run(&[
             "-a --usermap=nobody:daemon --groupmap=nogroup:daemon tree/ @/m/named/",
@@ -314,9 +310,7 @@ fn the_daemon_s_own_line_says_which_protocol_is_the_newest() {
 
 #[test]
 fn names_are_looked_up_outside_of_the_daemon_s_root() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     // There is no list of hosts in it (SEC-036).
     for globals in ["reverse lookup = yes\ndaemon chroot = DIR", "daemon chroot = DIR"] {
         let module = "path = /m\nreverse lookup = yes\nhosts allow = localhost\nforward lookup = no\n";
@@ -351,9 +345,7 @@ fn with_links_of_others(dir: &Path) {
 
 #[test]
 fn links_of_others_lead_to_no_file_of_the_daemon() {
-    if !is_root() {
-        return;
-    }
+    require_root();
     for (globals, module) in [
         ("motd file = DIR/link-motd", ""),
         ("", "auth users = alice\nsecrets file = DIR/link-secrets"),
