@@ -361,3 +361,27 @@ impl GlobalSettings {
         list.split([' ', ',', '\t']).filter(|host| !host.is_empty()).map(str::to_owned).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_cannot_be_opened_is_replaced_by_the_system_log() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("nosuch/log");
+        let mut config = Config::default();
+        config.defaults.syslog_facility = "local5".into();
+        config.defaults.syslog_tag = "mirror".into();
+        let (target, lost) = writable(LogTarget::File(path.clone()), &config);
+        let LogTarget::Syslog { facility, tag } = target else { panic!("{target:?}") };
+        assert_eq!((facility, tag), ("local5".into(), "mirror".into()));
+        let line = format!(
+            "rsync: [Receiver] failed to open log-file {}: No such file or directory (2)",
+            path.display()
+        );
+        assert_eq!(lost, [line, "Ignoring \"log file\" setting.".to_owned()]);
+        let (target, lost) = writable(LogTarget::File(place.path().join("log")), &config);
+        assert!(matches!(target, LogTarget::File(_)) && lost.is_empty());
+    }
+}

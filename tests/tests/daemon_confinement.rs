@@ -434,6 +434,21 @@ fn what_a_module_hides_has_no_other_name() {
 }
 
 #[test]
+fn what_a_module_hides_is_reached_through_a_link_that_it_shows() {
+    // SEC-034: filters are about names, and administrators count on that.
+    let lines = ["exclude = /sub/", "read only = no", "use chroot = no"];
+    let clients = ["-r tree/new @m/way/", "-r tree/new @m/sub/", "-rL @m/way/file ../got/"];
+    let [(theirs, their), (ours, our)] = beside_c(&lines, &clients, |fortress| {
+        symlink("sub", fortress.work.join("root/way")).unwrap();
+    });
+    assert_eq!(ours, theirs);
+    for fortress in [their, our] {
+        assert_eq!(fs::read(fortress.work.join("root/sub/new")).unwrap(), b"new");
+        assert_eq!(fs::read(fortress.work.join("got/file")).unwrap(), b"inside");
+    }
+}
+
+#[test]
 fn a_user_s_name_is_no_command() {
     let hook = "pre-xfer exec = echo \"%RSYNC_USER_NAME%\" >> PLACE/made";
     let lines = ["auth users = *", "strict modes = no", "secrets file = PLACE/own/secrets", hook];

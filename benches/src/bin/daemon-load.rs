@@ -147,22 +147,26 @@ struct Usage {
 
 impl Daemon {
     fn start(words: &[PathBuf], work: &Path) -> io::Result<Self> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let child = Command::new(&words[0])
-            .args(&words[1..])
-            .arg("--no-detach")
-            .arg(format!("--port={port}"))
-            .arg(format!("--config={}", work.join("rsyncd.conf").display()))
-            .stdin(Stdio::null())
-            .process_group(0)
-            .spawn()?;
-        let daemon = Self { child, port };
-        for _ in 0..500 {
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                std::thread::sleep(Duration::from_millis(200));
-                return Ok(daemon);
+        // A client of the load before may have the port until its connection is forgotten.
+        for _ in 0..5 {
+            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+            let child = Command::new(&words[0])
+                .args(&words[1..])
+                .arg("--no-detach")
+                .arg(format!("--port={port}"))
+                .arg(format!("--config={}", work.join("rsyncd.conf").display()))
+                .stdin(Stdio::null())
+                .process_group(0)
+                .spawn()?;
+            let mut daemon = Self { child, port };
+            let started = Instant::now();
+            while daemon.child.try_wait()?.is_none() && started.elapsed() < Duration::from_secs(60) {
+                if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                    std::thread::sleep(Duration::from_millis(200));
+                    return Ok(daemon);
+                }
+                std::thread::sleep(Duration::from_millis(20));
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
         Err(io::Error::other("the daemon does not listen"))
     }
