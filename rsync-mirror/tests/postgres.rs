@@ -43,22 +43,11 @@ fn result(job: &str, number: u32, class: Class) -> RunResult {
     // The database keeps microseconds.
     let ended = Timestamp::from_second(2_000_000_000 + i64::from(number)).unwrap();
     RunResult {
-        id: RunId::new(ended, number),
-        job: job.to_owned(),
         attempt: 1,
-        exit: 0,
         class,
-        started: ended,
-        ended,
-        upstream: None,
         stats: Stats { size: 1000, ..Stats::default() },
-        failed: Vec::new(),
-        failed_count: 0,
-        refusals: Vec::new(),
-        generation: None,
-        unchanged: false,
         message: "with 'quotes'".to_owned(),
-        log: None,
+        ..RunResult::empty(RunId::new(ended, number), job, ended, ended)
     }
 }
 

@@ -124,6 +124,29 @@ impl RunResult {
     /// Most paths that are kept in a record.
     pub const MAX_FAILED: usize = 100;
 
+    /// A good run that did nothing: what others are described by beginning with.
+    #[must_use]
+    pub fn empty(id: RunId, job: &str, started: Timestamp, ended: Timestamp) -> Self {
+        Self {
+            id,
+            job: job.to_owned(),
+            attempt: 0,
+            exit: 0,
+            class: Class::Good,
+            started,
+            ended,
+            upstream: None,
+            stats: Stats::default(),
+            failed: Vec::new(),
+            failed_count: 0,
+            refusals: Vec::new(),
+            generation: None,
+            unchanged: false,
+            message: String::new(),
+            log: None,
+        }
+    }
+
     /// The state that the job is in afterwards.
     #[must_use]
     pub const fn status(&self) -> Status {

@@ -118,22 +118,10 @@ fn not_begun(
     error: &MirrorError,
 ) -> RunResult {
     RunResult {
-        id,
-        job: job.name.clone(),
-        attempt: 0,
         exit: error.exit_code(),
         class: rsync::class_of(error, job, None),
-        started,
-        ended: context.clock.now(),
-        upstream: None,
-        stats: Stats::default(),
-        failed: Vec::new(),
-        failed_count: 0,
-        refusals: Vec::new(),
-        generation: None,
-        unchanged: false,
         message: error.to_string(),
-        log: None,
+        ..RunResult::empty(id, &job.name, started, context.clock.now())
     }
 }
 

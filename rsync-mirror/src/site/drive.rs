@@ -12,7 +12,7 @@ use super::notify::{Change, Condition};
 use super::state::{Lines, Running, State};
 use super::{Site, SiteEvent};
 use crate::config::Allowance;
-use crate::job::{Cancel, Class, ProgressBoard, RunContext, RunId, RunResult, Stats, StopReason};
+use crate::job::{Cancel, Class, ProgressBoard, RunContext, RunId, RunResult, StopReason};
 use crate::schedule::Decision;
 use crate::store::{Lease, StoreError};
 
@@ -324,22 +324,10 @@ fn environment(job: &crate::job::Job) -> ClientEnvironment {
 /// What is known of a run whose thread panicked, which is a fault of this program.
 fn panicked(job: &str, started: Timestamp, ended: Timestamp) -> RunResult {
     RunResult {
-        id: RunId::new(started, rand::random()),
-        job: job.to_owned(),
-        attempt: 0,
         exit: 70,
         class: Class::Permanent,
-        started,
-        ended,
-        upstream: None,
-        stats: Stats::default(),
-        failed: Vec::new(),
-        failed_count: 0,
-        refusals: Vec::new(),
-        generation: None,
-        unchanged: false,
         message: "the run ended by a fault of this program; please report it with the log of the process"
             .to_owned(),
-        log: None,
+        ..RunResult::empty(RunId::new(started, rand::random()), job, started, ended)
     }
 }

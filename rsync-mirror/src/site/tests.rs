@@ -40,22 +40,12 @@ impl Runner for Stage {
 
 fn result(job: &str, started: jiff::Timestamp, ended: jiff::Timestamp, class: Class) -> RunResult {
     RunResult {
-        id: RunId::new(started, rand::random()),
-        job: job.to_owned(),
         attempt: 1,
         exit: u8::from(!class.is_good()),
         class,
-        started,
-        ended,
-        upstream: None,
         stats: Stats { size: 4096, ..Stats::default() },
-        failed: Vec::new(),
-        failed_count: 0,
-        refusals: Vec::new(),
-        generation: None,
-        unchanged: false,
         message: if class.is_good() { String::new() } else { "it went wrong".to_owned() },
-        log: None,
+        ..RunResult::empty(RunId::new(started, rand::random()), job, started, ended)
     }
 }
 

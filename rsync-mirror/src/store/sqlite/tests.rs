@@ -15,22 +15,11 @@ fn store() -> (tempfile::TempDir, SqliteStore) {
 
 fn result(job: &str, number: u32, ended: i64, class: Class) -> RunResult {
     RunResult {
-        id: RunId::new(at(ended - 5), number),
-        job: job.to_owned(),
         attempt: 1,
-        exit: 0,
         class,
-        started: at(ended - 5),
-        ended: at(ended),
         upstream: Some("rsync://a.example/m/".to_owned()),
         stats: Stats { size: 1000, ..Stats::default() },
-        failed: Vec::new(),
-        failed_count: 0,
-        refusals: Vec::new(),
-        generation: None,
-        unchanged: false,
-        message: String::new(),
-        log: None,
+        ..RunResult::empty(RunId::new(at(ended - 5), number), job, at(ended - 5), at(ended))
     }
 }
 
