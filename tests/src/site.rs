@@ -1,8 +1,6 @@
 //! A site that runs: `rsync-mirror run` in a place of its own, with commands and requests for it.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -13,6 +11,7 @@ use serde_json::Value;
 
 use crate::outcome::{Outcome, run};
 use crate::program;
+use crate::web;
 use crate::work::Work;
 
 /// How long anything may take, on a machine that has much to do.
@@ -85,6 +84,18 @@ impl Site {
     /// If it does not run.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+    }
+
+    /// What the process has in memory, in KiB.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.as_ref().unwrap().id());
+        let status = fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Waits for the process to end; its exit code.
@@ -166,22 +177,25 @@ impl Site {
         lines.map(|line| line.trim_end_matches('/').to_owned()).nth(number).expect("an address")
     }
 
+    /// The URL of something that its rsync daemon serves.
+    ///
+    /// # Panics
+    /// If it has no such daemon.
+    #[must_use]
+    pub fn rsync_url(&self, path: &str) -> String {
+        let log = self.log();
+        let url = log.lines().find_map(|line| line.strip_prefix("listening on rsync://")).expect("a daemon");
+        format!("rsync://{url}{path}")
+    }
+
     /// Asks a listener for something: the head and the body of the answer.
     ///
     /// # Panics
     /// If there is no answer.
     #[must_use]
     pub fn get(&self, listener: usize, path: &str, headers: &str) -> (String, String) {
-        let address = self.address(listener);
-        let mut stream = TcpStream::connect(&address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n")
-            .unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-        (head.to_owned(), body.to_owned())
+        let answer = web::get(&self.address(listener), path, headers);
+        (answer.head, answer.body)
     }
 }
 

@@ -270,3 +270,51 @@ fn every_word_says_what_it_says_as_json_too() {
     let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
     assert_eq!((&said["errors"][0]["line"], &said["errors"][0]["column"]), (&1.into(), &2.into()));
 }
+
+#[test]
+fn what_was_published_last_is_served_to_rsync_clients() {
+    let (work, daemon) = upstream();
+    let serve = "serve = { rsync = ['127.0.0.1:0'], rsync_settings = { uid = '0', gid = '0' } }";
+    let first = job("plain", &daemon, "m", "description = '100 % plain'")
+        + &job("whole", &daemon, "m", "publish = { generation = { keep = 2 } }");
+    let mut site = Site::new(serve, &first);
+    site.start();
+    let pull = |side: Side, site: &Site, name: &str| {
+        let got = Work::new();
+        let mut client = std::process::Command::new(side.rsync());
+        client.arg("-aH").arg(site.rsync_url(&format!("{name}/"))).arg(got.join("x"));
+        run(&mut client).expect_ok();
+        Snapshot::take(&got.join("x")).assert_same(&Snapshot::take(&work.join("m")), Compare::ALL);
+    };
+    site.wait_status("plain", "success");
+    site.wait_status("whole", "success");
+    for side in [Side::C, Side::Ours] {
+        pull(side, &site, "plain");
+        pull(side, &site, "whole");
+        let modules = run(std::process::Command::new(side.rsync()).arg(site.rsync_url("")));
+        assert_eq!(
+            modules.expect_ok().stdout.to_string(),
+            "plain          \t100  plain\nwhole          \t\n"
+        );
+        let mut push = std::process::Command::new(side.rsync());
+        push.arg("-r").arg(work.join("m/")).arg(site.rsync_url("whole/"));
+        run(&mut push).expect_code(1).expect_error_text("ERROR: module is read only");
+    }
+    fs::write(work.join("m/new.txt"), "news\n").unwrap();
+    site.control("trigger", &["whole"]).expect_ok();
+    wait(|| site.file("srv/whole/current/new.txt").exists(), || site.log());
+    pull(Side::C, &site, "whole");
+
+    // A job that comes is a module, and one that cannot be keeps all as it was.
+    site.configure(serve, &(first.clone() + &job("more", &daemon, "m", "")));
+    site.control("reload", &[]).expect_ok();
+    site.wait_status("more", "success");
+    pull(Side::C, &site, "more");
+    site.configure(serve, &(first + &job("a]b", &daemon, "m", "")));
+    site.control("reload", &[])
+        .expect_code(1)
+        .expect_error_text("a]b cannot be in the rsyncd.conf of the site");
+    pull(Side::C, &site, "more");
+    site.signal(Signal::TERM);
+    assert_eq!(site.ended(), Some(0), "{}", site.log());
+}

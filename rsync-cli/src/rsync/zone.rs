@@ -1,4 +1,4 @@
-//! The present moment and the local time zone (`TZ`, else the system's).
+//! The present moment, here.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

@@ -6,7 +6,10 @@ mod bar;
 mod check_serving;
 mod control;
 mod job;
+#[path = "../rsync/local_zone.rs"]
+mod local_zone;
 mod proxy;
+mod rsync_server;
 mod service;
 #[path = "../rsync/signals.rs"]
 mod signals;
@@ -22,6 +25,10 @@ use clap::Parser;
 use arguments::{Arguments, Command, ControlProgram, TunasyncProgram};
 
 fn main() -> ExitCode {
+    // A process that serves clients of the site's rsync daemon.
+    if std::env::args_os().skip(1).eq([rsync_server::WORKER]) {
+        return rsync_server::work();
+    }
     let name = std::env::args_os().next().map(std::path::PathBuf::from);
     let code = match name.as_ref().and_then(|name| name.file_name()?.to_str()) {
         Some("tunasync") => tunasync::tunasync(&TunasyncProgram::parse().command),

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rsync_mirror::SystemClock;
-use rsync_mirror::api::{Door, ServeError, file_server, router, serve};
+use rsync_mirror::api::{Door, ServeError, router, serve};
 use rsync_mirror::config::{Config, Site as SiteSettings};
+use rsync_mirror::serve::{DaemonConfigError, file_server, write_daemon_config};
 use rsync_mirror::site::{InProcess, Site, SiteError, SiteLock, Surroundings};
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Check, Run};
+use crate::rsync_server::{RsyncServer, RsyncServerError};
 use crate::say;
 
 /// A configuration that cannot be used (EX_CONFIG).
@@ -32,6 +34,10 @@ pub(crate) enum RunError {
     Site(#[from] SiteError),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error(transparent)]
+    DaemonConfig(#[from] DaemonConfigError),
+    #[error(transparent)]
+    Rsync(#[from] RsyncServerError),
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
 }
@@ -41,7 +47,8 @@ impl RunError {
         match self {
             Self::Site(SiteError::Config(_)) => CONFIG,
             Self::Site(SiteError::Locked(_)) => LOCKED,
-            Self::Serve(_) => SOCKET,
+            Self::DaemonConfig(DaemonConfigError::Line { .. }) => CONFIG,
+            Self::Serve(_) | Self::Rsync(_) => SOCKET,
             _ => FILE,
         }
     }
@@ -141,6 +148,11 @@ pub(crate) fn serve_site(
         }
         runtime.spawn(serve(door, router));
     }
+    let rsync = write_daemon_config(&site.config())?;
+    let rsync = rsync.map(|path| RsyncServer::start(&path, &settings.serve.rsync)).transpose()?;
+    for address in rsync.iter().flat_map(|rsync| &rsync.addresses) {
+        say(&format!("listening on rsync://{address}/"));
+    }
     obey_signals(&runtime, site)?;
     drop(inside);
     // Nobody may have asked to be told.
@@ -148,6 +160,9 @@ pub(crate) fn serve_site(
     site.run();
     // It is of no use any more, and a new process makes its own.
     let _ = std::fs::remove_file(&socket);
+    if let Some(rsync) = rsync {
+        runtime.block_on(rsync.end());
+    }
     runtime.shutdown_background();
     say("the site has ended");
     Ok(())

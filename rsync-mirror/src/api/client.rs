@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::files::encode;
 use crate::Secret;
+use crate::markup::encode;
 
 /// Most bytes of an answer.
 const LARGEST: usize = 64 << 20;

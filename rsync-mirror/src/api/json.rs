@@ -38,7 +38,7 @@ impl From<CommandError> for Refused {
         let status = match error {
             CommandError::Unknown { .. } => StatusCode::NOT_FOUND,
             CommandError::Disabled(_) => StatusCode::CONFLICT,
-            CommandError::Config(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            CommandError::Config(_) | CommandError::Serve(_) => StatusCode::UNPROCESSABLE_ENTITY,
             CommandError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

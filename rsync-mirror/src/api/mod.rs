@@ -6,7 +6,6 @@
 
 mod access;
 mod client;
-mod files;
 mod json;
 mod live;
 mod metrics;
@@ -17,7 +16,7 @@ mod routes;
 mod server;
 mod svg;
 mod tunasync;
-mod words;
+pub(crate) mod words;
 
 use std::sync::Arc;
 
@@ -28,8 +27,6 @@ use axum::response::Response;
 
 pub(crate) use access::{is_token, proof as signature};
 pub use client::{ClientError, SiteAddress, SiteClient};
-pub(crate) use files::encode;
-pub use files::file_server;
 pub(crate) use json::Refused;
 pub use server::{Admission, Door, ServeError, serve};
 pub(crate) use tunasync::obey;

@@ -259,7 +259,7 @@ pub(super) fn row(job: &JobView, now: Timestamp, zone: &TimeZone) -> String {
 }
 
 fn link(name: &str) -> String {
-    format!("/mirrors/{}", super::files::encode(name.as_bytes()))
+    format!("/mirrors/{}", crate::markup::encode(name.as_bytes()))
 }
 
 fn size(job: &JobView) -> String {
@@ -414,7 +414,7 @@ pub(super) async fn log(
                 site: &config.site.name,
                 is_known: true,
                 name: &name,
-                encoded: super::files::encode(name.as_bytes()),
+                encoded: crate::markup::encode(name.as_bytes()),
                 is_live: query.run.is_none() && api.site.live_lines(&name).is_some(),
                 run: query.run.map(|run| run.to_string()).unwrap_or_default(),
                 text,

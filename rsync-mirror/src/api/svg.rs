@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::files::escape;
+use crate::markup::escape;
 
 /// Width of a plot in its own units.
 const WIDTH: usize = 720;

@@ -1,5 +1,6 @@
 //! What a configuration says: the tables `[site]` and `[[job]]` as plain data.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -130,11 +131,20 @@ pub struct Serve {
     pub http: Vec<SocketAddr>,
     /// Connections that one address may have there.
     pub connections_per_client: usize,
+    /// Addresses of an rsync daemon, which has a read-only module for each job.
+    pub rsync: Vec<SocketAddr>,
+    /// Parameters of `rsyncd.conf` for all of its modules, such as `"max connections" = "50"`.
+    pub rsync_settings: BTreeMap<String, String>,
 }
 
 impl Default for Serve {
     fn default() -> Self {
-        Self { http: Vec::new(), connections_per_client: 8 }
+        Self {
+            http: Vec::new(),
+            connections_per_client: 8,
+            rsync: Vec::new(),
+            rsync_settings: BTreeMap::new(),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Site, SiteEvent};
 use crate::config::{Config, ConfigError};
 use crate::job::{RunId, StopReason};
 use crate::schedule::{Hold, Past, StartAnswer};
+use crate::serve::{DaemonConfigError, write_daemon_config};
 use crate::store::StoreError;
 
 /// Why a command was not carried out.
@@ -31,6 +32,9 @@ pub enum CommandError {
     /// The new configuration cannot be used, so the old one stays.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// The site's rsync daemon could not serve the new jobs.
+    #[error(transparent)]
+    Serve(#[from] DaemonConfigError),
     /// The site has no file to read again.
     #[error("this site was not made from a file")]
     NoFile,
@@ -194,7 +198,9 @@ impl Site {
     /// [`CommandError::Config`] if it cannot be used; nothing changed then.
     pub fn reload(&self) -> Result<(), CommandError> {
         let read = self.shared.reader.as_ref().ok_or(CommandError::NoFile)?;
-        self.take_over(read()?)
+        let config = read()?;
+        write_daemon_config(&config)?;
+        self.take_over(config)
     }
 
     pub(super) fn take_over(&self, config: Config) -> Result<(), CommandError> {

@@ -38,7 +38,7 @@ pub struct ControlClient {
 
 /// A name as a part of a path.
 fn part(name: &str) -> String {
-    crate::api::encode(name.as_bytes())
+    crate::markup::encode(name.as_bytes())
 }
 
 impl ControlClient {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::client::{ControlClient, ControlError};
 use super::records::{GoTime, MirrorStatus, WorkerRecord};
 use super::worker_conf::WorkerSettings;
-use crate::api::encode;
+use crate::markup::encode;
 use crate::job::Status;
 use crate::site::{JobView, Site};
 

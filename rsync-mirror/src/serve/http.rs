@@ -14,9 +14,9 @@ use bstr::ByteSlice;
 use tower_http::services::ServeDir;
 use tower_service::Service;
 
-use super::words;
-use crate::config::SiteJob;
-use crate::job::Publish;
+use super::published;
+use crate::api::words;
+use crate::markup::{encode, encode_path};
 use crate::site::Site;
 
 /// Entries of a directory that are listed; there is a line that says so when there are more.
@@ -88,15 +88,6 @@ async fn in_job(
         Ok(Look::Directory(_)) => Redirect::permanent(&format!("{}/", request.uri().path())).into_response(),
         Ok(Look::File(relative)) => send(published(job), &relative, request).await,
         Ok(Look::Nothing) | Err(_) => missing(),
-    }
-}
-
-/// Where readers find the tree of a job.
-fn published(job: &SiteJob) -> PathBuf {
-    let destination = &job.job.destination;
-    match job.job.publish {
-        Publish::Delay => destination.clone(),
-        Publish::Generation(_) | Publish::Snapshot(_) => destination.join("current"),
     }
 }
 
@@ -176,32 +167,4 @@ fn page(index: &Index) -> Response {
 
 fn missing() -> Response {
     (StatusCode::NOT_FOUND, "there is no such file here\n").into_response()
-}
-
-/// A name as a part of a URL.
-pub(crate) fn encode(name: &[u8]) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+@,".contains(&byte);
-    name.iter()
-        .map(|&byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
-fn encode_path(path: &[u8]) -> String {
-    path.split(|&byte| byte == b'/').map(encode).collect::<Vec<_>>().join("/")
-}
-
-/// A text as HTML shows it.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&#38;"),
-            '<' => escaped.push_str("&#60;"),
-            '>' => escaped.push_str("&#62;"),
-            '"' => escaped.push_str("&#34;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
