@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::daemon::free_port;
 use crate::outcome::{Outcome, PATIENCE, Running};
 use crate::program::mirror;
+use crate::web;
 use crate::work::Work;
 
 /// A running proxy.
@@ -122,13 +123,8 @@ impl Front {
     #[must_use]
     #[track_caller]
     pub fn http(&self, method: &str, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).unwrap();
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        let answer = web::request(&format!("127.0.0.1:{}", self.http), method, path, "", "");
+        (answer.status(), answer.body)
     }
 
     /// Its status.

@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a harness fails by panicking")]
 
+pub mod browser;
 pub mod daemon;
 pub mod fed;
 pub mod front;
@@ -24,16 +25,19 @@ pub mod postgres;
 pub mod program;
 pub mod proxy;
 pub mod pull;
+pub mod race;
 pub mod scenario;
 pub mod script;
 pub mod shell;
 pub mod side_by_side;
 pub mod site;
 pub mod snapshot;
+pub mod soak;
 pub mod tls;
 pub mod tree;
 pub mod twins;
 pub mod ways;
+pub mod web;
 pub mod work;
 
 pub use daemon::Daemon;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rsync_e2e::daemon::{Module, free_port, url};
 use rsync_e2e::program::require_root;
-use rsync_e2e::{Daemon, Side, Work, wait_until};
+use rsync_e2e::{Daemon, Side, Work, wait_until, web};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A directory with a file and a configuration that serves it as `m`.
@@ -37,12 +37,8 @@ fn list(port: u16, path: &str) -> Output {
 }
 
 fn ask(port: u16, path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    let answer = web::get(&format!("127.0.0.1:{port}"), path, "");
+    format!("{}\r\n\r\n{}", answer.head, answer.body)
 }
 
 /// A process that is killed with the test.
