@@ -152,3 +152,25 @@ fn further_names_of_what_an_alternate_destination_has_are_told_like_c() {
         }
     }
 }
+
+/// Neither a link that leads out nor what cannot be read is kept, wherever backups go (spec 10 SEC-011).
+#[test]
+fn what_has_no_safe_backup_has_none_like_c() {
+    let source = Tree::new().file("link", "now a file").file("inner", "now a file").file("f", "new");
+    let before = Tree::new()
+        .symlink("link", "../../out")
+        .symlink("gone", "/etc/passwd")
+        .symlink("inner", "f")
+        .file("f", "old")
+        .mode("f", 0o000);
+    for options in [
+        "-aib --safe-links --delete",
+        "-aib --safe-links --delete --backup-dir=kept",
+        "-aib --safe-links --delete --backup-dir=../kept",
+        "-aib --copy-unsafe-links --delete-after",
+        "-aib --munge-links --delete",
+    ] {
+        let copying = Copying::new(source.clone(), options).onto(before.clone()).comparing(UNTIMED);
+        copying.beside("kept", Tree::new()).assert_like_c();
+    }
+}

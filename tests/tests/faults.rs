@@ -1,15 +1,18 @@
 //! Connections that break and programs that die: what is left behind, and how the next run goes on.
 
+use std::fs::Metadata;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rsync_e2e::mount::Tmpfs;
 use rsync_e2e::outcome::{Outcome, Running};
-use rsync_e2e::program::require_root;
+use rsync_e2e::program::{is_root, require_root};
 use rsync_e2e::pull::{destination_of, environment};
 use rsync_e2e::tree::random;
-use rsync_e2e::{Compare, ProxyPlan, Pull, Side, Snapshot, Tree, Work, run, shell};
+use rsync_e2e::{Compare, ProxyPlan, Pull, Side, Snapshot, Tree, Work, run, shell, wait_until};
 use rustix::process::Signal;
 
 const BIG: usize = 4 << 20;
@@ -147,17 +150,17 @@ enum Way {
     Push,
 }
 
-/// A slow run of `side` with these options; it is sent `signal` when its file has begun to grow. Answers
-/// the work, the outcome, and the names and sizes of files in the destination once nothing changes.
-fn signalled(side: Side, way: Way, options: &[&str], signal: Signal) -> (Work, Outcome, Vec<String>) {
-    let work = Work::new();
-    Tree::new().random("big", 3 << 20, 7).write(&work.join("source"));
-    Tree::new().write(&work.join("destination"));
-    let mut command = Command::new(side.rsync());
+/// A slow run of `side` with these options, whose file has begun to grow.
+fn slow(work: &Work, side: Side, way: Way, options: &[&str]) -> Running {
+    slow_by(Command::new(side.rsync()), work, side, way, options)
+}
+
+/// The same by a command that ends in the program of `side`.
+fn slow_by(mut command: Command, work: &Work, side: Side, way: Way, options: &[&str]) -> Running {
     environment(&mut command);
     command.current_dir(work.path()).args(["-a", "--bwlimit=700"]).args(options);
     if way != Way::Local {
-        command.arg("-e").arg(shell::plain(&work)).arg("--rsync-path").arg(side.rsync());
+        command.arg("-e").arg(shell::plain(work)).arg("--rsync-path").arg(side.rsync());
     }
     let far = |name: &str| format!("host:{}/{name}/", work.path().display());
     match way {
@@ -165,13 +168,25 @@ fn signalled(side: Side, way: Way, options: &[&str], signal: Signal) -> (Work, O
         Way::Pull => command.arg(far("source")).arg("destination/"),
         Way::Push => command.arg("source/").arg(far("destination")),
     };
+    let before = files(work);
     let mut running = Running::start(&mut command);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !files(&work).iter().any(|name| !name.ends_with(" 0")) {
-        assert!(running.is_running() && Instant::now() < deadline, "{side:?} {way:?}: nothing arrives");
-        thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("data", || {
+        assert!(running.is_running(), "{side:?} {way:?}: nothing arrives");
+        let now = files(work);
+        now != before && now.iter().any(|name| !name.ends_with(" 0"))
+    });
+    running
+}
+
+/// A slow run that is sent `signal` under way. Answers the work, the outcome, and the names and sizes of
+/// files in the destination once nothing changes.
+fn signalled(side: Side, way: Way, options: &[&str], signal: Signal) -> (Work, Outcome, Vec<String>) {
+    let work = Work::new();
+    Tree::new().random("big", 3 << 20, 7).write(&work.join("source"));
+    Tree::new().write(&work.join("destination"));
+    let running = slow(&work, side, way, options);
     running.signal_leader(signal);
+    let deadline = Instant::now() + Duration::from_secs(20);
     let outcome = running.finish();
     // The far end of a push leaves a moment later.
     let mut before = Vec::new();
@@ -183,19 +198,24 @@ fn signalled(side: Side, way: Way, options: &[&str], signal: Signal) -> (Work, O
     (work, outcome, now)
 }
 
-/// Names and sizes of the files below the destination.
-fn files(work: &Work) -> Vec<String> {
+/// The regular files below the destination.
+fn entries(work: &Work) -> Vec<(PathBuf, Metadata)> {
     let mut found = Vec::new();
-    for directory in ["destination", "destination/.part"] {
+    for directory in ["destination", "destination/.part", "destination/.~tmp~"] {
         for entry in std::fs::read_dir(work.join(directory)).into_iter().flatten().flatten() {
-            if let Some(facts) = entry.metadata().ok().filter(std::fs::Metadata::is_file) {
-                let name = entry.file_name().into_string().unwrap_or_default();
-                found.push(format!("{directory}/{name} {}", facts.len()));
-            }
+            let facts = entry.metadata().ok().filter(Metadata::is_file);
+            found.extend(facts.map(|facts| (entry.path(), facts)));
         }
     }
-    found.sort();
+    found.sort_by(|one, other| one.0.cmp(&other.0));
     found
+}
+
+/// Names and sizes of the files below the destination.
+fn files(work: &Work) -> Vec<String> {
+    let name = |path: &Path| path.strip_prefix(work.path()).map(|path| path.display().to_string());
+    let entries = entries(work).into_iter();
+    entries.filter_map(|(path, facts)| Some(format!("{} {}", name(&path).ok()?, facts.len()))).collect()
 }
 
 /// The name alone.
@@ -246,6 +266,65 @@ fn a_signal_ends_a_pull_and_keeps_what_partial_asks_for() {
 #[test]
 fn a_signal_ends_a_push_and_the_server_keeps_what_partial_asks_for() {
     a_signal_ends_it_like_c(Way::Push);
+}
+
+/// Spec 10 SEC-057: whatever mode it is to have, nobody else reads or writes what is not complete.
+#[test]
+fn an_unfinished_file_is_its_owners_alone() {
+    let len = 3 << 20;
+    for (way, options) in [
+        (Way::Local, &[][..]),
+        (Way::Pull, &["--chmod=F666"]),
+        (Way::Push, &["--delay-updates"]),
+        (Way::Pull, &["--partial-dir=.part"]),
+    ] {
+        let work = Work::new();
+        Tree::new().random("big", len, 7).mode("big", 0o666).write(&work.join("source"));
+        Tree::new().dir(".part").mode("", 0o777).write(&work.join("destination"));
+        let mut running = slow(&work, Side::Ours, way, options);
+        let mut seen = 0;
+        while running.is_running() {
+            let unfinished = entries(&work).into_iter().filter(|(_, facts)| facts.len() < len as u64);
+            for (path, facts) in unfinished {
+                assert_eq!(facts.mode() & 0o7777, 0o600, "{way:?} {options:?}: {}", path.display());
+                seen += 1;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        running.finish().expect_ok();
+        assert!(seen > 0, "{way:?} {options:?}");
+        let facts = std::fs::metadata(work.join("destination/big")).expect("arrived");
+        assert_eq!(facts.mode() & 0o7777, 0o666, "{way:?} {options:?}");
+    }
+}
+
+/// Spec 10 SEC-014.
+#[test]
+fn a_killed_update_in_place_leaves_the_mode_as_it_was() {
+    for (way, uid) in [(Way::Local, 0), (Way::Push, 0), (Way::Pull, 0), (Way::Local, 65_534)] {
+        if uid != 0 && !is_root() {
+            continue;
+        }
+        let work = Work::new();
+        let source = Tree::new().random("big", 3 << 20, 7).mode("big", 0o666);
+        source.write(&work.join("source"));
+        let old = Tree::new().random("big", 1 << 20, 8).mode("big", 0o444);
+        old.write(&work.join("destination"));
+        let mut command = Command::new(Side::Ours.rsync());
+        if uid != 0 {
+            chown(work.join("destination"), Some(uid), Some(uid)).expect("chown");
+            chown(work.join("destination/big"), Some(uid), Some(uid)).expect("chown");
+            command = Command::new("setpriv");
+            command.args([&format!("--reuid={uid}"), &format!("--regid={uid}"), "--clear-groups"]);
+            command.arg(Side::Ours.rsync());
+        }
+        let running = slow_by(command, &work, Side::Ours, way, &["--inplace", "--no-whole-file"]);
+        let mode = || std::fs::metadata(work.join("destination/big")).expect("there").mode() & 0o7777;
+        assert_eq!(mode(), 0o444, "{way:?} by {uid}");
+        running.kill();
+        running.finish().expect_code(137);
+        assert_eq!(mode(), 0o444, "{way:?} by {uid}");
+    }
 }
 
 #[test]

@@ -7,16 +7,18 @@ use std::process::Command;
 use rsync_e2e::outcome::{Outcome, run};
 use rsync_e2e::program::{is_root, require_root};
 use rsync_e2e::pull::environment;
+use rsync_e2e::race::while_exchanging;
 use rsync_e2e::{Compare, Side, Snapshot, Tree, Work};
 
 /// Links of root's own count, so that the link must be somebody else's; only root can make such a one.
 const SOMEBODY: u32 = 65534;
 
-/// A source, a destination with an old file, and `planted`, a link to `outside`.
+/// A source, a destination with an old file, link and directory, and `planted`, a link to `outside`.
 fn ground(owner: u32) -> Work {
     let work = Work::new();
-    Tree::new().file("f", "new content").write(&work.join("source"));
-    Tree::new().file("f", "old").write(&work.join("destination"));
+    let source = Tree::new().file("f", "new content").file("link", "a file now").file("dir", "a file now");
+    source.write(&work.join("source"));
+    Tree::new().file("f", "old").symlink("link", "f").dir("dir").write(&work.join("destination"));
     Tree::new().file("list", "f\n").file("f", "outside").mode("list", 0o600).write(&work.join("outside"));
     symlink("outside", work.join("planted")).expect("planted");
     if is_root() {
@@ -85,6 +87,40 @@ fn places_for_files_under_way_leave_the_old_file_alone() {
         Snapshot::take(&work.join("outside")).assert_same(&before, Compare::ALL);
         let content = std::fs::read_to_string(work.join("destination/f")).expect("still there");
         assert_eq!(content, "old", "{options:?}");
+    }
+}
+
+/// Whichever side of a rename or a link lies elsewhere, the other one is in the directory that was
+/// entered, not in what took its name (SEC-003).
+#[test]
+fn a_place_elsewhere_does_not_open_the_destination_to_a_swapped_directory() {
+    let many = |content: &str| (0..40).fold(Tree::new(), |tree, n| tree.file(format!("sub/f{n}"), content));
+    for options in [
+        &["--temp-dir=@/elsewhere"][..],
+        &["--partial-dir=@/elsewhere", "--delay-updates"],
+        &["--backup", "--backup-dir=@/elsewhere"],
+        &["--link-dest=@/alternate"],
+        &["--copy-dest=@/alternate"],
+        &["--temp-dir=@/elsewhere", "--link-dest=@/alternate", "--delete", "--exclude=evil"],
+    ] {
+        let work = Work::new();
+        many("new content").write(&work.join("source"));
+        copy(&work, &[], "alternate/").expect_ok();
+        std::fs::create_dir(work.join("elsewhere")).expect("a directory");
+        many("other, longer content").file("sub/gone", "x").write(&work.join("outside"));
+        let outside = Snapshot::take(&work.join("outside"));
+        let [sub, evil] = ["sub", "evil"].map(|name| work.join("destination").join(name));
+        // A link that is seen where a directory should be is replaced, and then this round is over.
+        for _ in 0..12 {
+            let _ = std::fs::remove_dir_all(work.join("destination"));
+            many("old").write(&work.join("destination"));
+            symlink("../outside/sub", &evil).expect("a link");
+            while_exchanging(&sub, &evil, || copy(&work, options, "destination/"));
+            Snapshot::take(&work.join("outside")).assert_same(&outside, Compare::ALL);
+        }
+        copy(&work, options, "destination/").expect_ok();
+        let copied = std::fs::read(work.join("destination/sub/f1")).expect("copied");
+        assert_eq!(copied, b"new content", "{options:?}");
     }
 }
 

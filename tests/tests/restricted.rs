@@ -7,9 +7,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rsync_e2e::matrix::{source, stale_destination};
+use rsync_e2e::race::while_exchanging;
 use rsync_e2e::{Compare, Outcome, Side, Snapshot, Tree, Work, run};
 
 /// A directory `root` that a key opens, and things beside it that it does not.
@@ -232,17 +232,10 @@ fn no_link_that_changes_under_way_leads_outside() {
     let (link, real, outside) =
         (place.root().join("d"), place.root().join("r"), place.work.join("outside/d"));
     fs::rename(&link, &real).unwrap();
-    let flipping = AtomicBool::new(true);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let next = place.root().join("next");
-            while flipping.load(Ordering::Relaxed) {
-                for target in [&real, &outside] {
-                    symlink(target, &next).unwrap();
-                    fs::rename(&next, &link).unwrap();
-                }
-            }
-        });
+    symlink(&real, &link).unwrap();
+    let other = place.root().join("next");
+    symlink(&outside, &other).unwrap();
+    while_exchanging(&link, &other, || {
         fs::write(place.work.join("pushed"), "pushed").unwrap();
         // Any push may find the link leading outside, but not all of them.
         for round in 0..200 {
@@ -255,13 +248,17 @@ fn no_link_that_changes_under_way_leads_outside() {
             }
             place.rsync(client, "", &["-I", "pushed", "h:d/f"]);
         }
-        flipping.store(false, Ordering::Relaxed);
     });
     for (_, content) in files(&place.work.join("got")) {
         assert_ne!(content, b"secret");
     }
     assert_eq!(fs::read(outside.join("f")).unwrap(), b"secret");
-    assert_eq!(fs::read(place.root().join("r/f")).unwrap(), b"pushed");
+    for left in [&link, &other] {
+        fs::remove_file(left).unwrap();
+    }
+    symlink(&real, &link).unwrap();
+    place.rsync(Side::C, "", &["-I", "pushed", "h:d/f"]).expect_ok();
+    assert_eq!(fs::read(real.join("f")).unwrap(), b"pushed");
 }
 
 /// The regular files directly in a directory, which may be missing.
