@@ -7,6 +7,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crate::tree::random;
+
+/// Bytes of noise.
+const NOISE: usize = 3000;
+
 /// What the proxy does to every connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProxyPlan {
@@ -17,6 +22,8 @@ pub struct ProxyPlan {
     /// Stops handing on anything after so many bytes from server to client, without closing, until
     /// [`Proxy::go_on`].
     pub stall_after: Option<u64>,
+    /// Hands on noise in place of what the server says after so many bytes, and then cuts.
+    pub noise_after: Option<u64>,
     /// Waits so long before each piece from server to client.
     pub pause: Duration,
 }
@@ -45,6 +52,12 @@ impl Proxy {
     /// Listens, and connects every client to `target` on the loopback address.
     #[must_use]
     pub fn start(target: u16, plan: ProxyPlan) -> Self {
+        Self::start_with(target, move || plan)
+    }
+
+    /// The same with a plan for each connection.
+    #[must_use]
+    pub fn start_with(target: u16, mut plan: impl FnMut() -> ProxyPlan + Send + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let proxy = Self {
             port: listener.local_addr().unwrap().port(),
@@ -64,7 +77,7 @@ impl Proxy {
                 else {
                     continue;
                 };
-                serve(&client, &server, plan, (&downstream, &upstream), &stall);
+                serve(&client, &server, plan(), (&downstream, &upstream), &stall);
             }
         });
         proxy
@@ -116,7 +129,7 @@ fn serve(
     let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let (from_server, to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
     let (up, down) = (up.clone(), down.clone());
-    let upward = ProxyPlan { cut_after: None, stall_after: None, pause: Duration::ZERO, ..plan };
+    let upward = ProxyPlan { piece: plan.piece, ..ProxyPlan::default() };
     let (upward_stall, stall) = (stall.clone(), stall.clone());
     thread::spawn(move || relay(from_client, to_server, upward, &up, &upward_stall));
     thread::spawn(move || relay(from_server, to_client, plan, &down, &stall));
@@ -126,12 +139,16 @@ fn relay(mut from: TcpStream, mut to: TcpStream, mut plan: ProxyPlan, count: &At
     let mut buffer = vec![0; if plan.piece == 0 { 1 << 16 } else { plan.piece }];
     let mut handed_on = 0_u64;
     loop {
-        let room = match plan.cut_after.or(plan.stall_after) {
+        let room = match plan.cut_after.or(plan.stall_after).or(plan.noise_after) {
             Some(limit) => usize::try_from(limit - handed_on).unwrap_or(usize::MAX).min(buffer.len()),
             None => buffer.len(),
         };
         if room == 0 {
-            if plan.cut_after.is_some() {
+            if plan.noise_after.is_some() {
+                // Whoever reads it may have had enough.
+                let _ = to.write_all(&random(NOISE, handed_on));
+            }
+            if plan.stall_after.is_none() {
                 let _ = from.shutdown(Shutdown::Both);
                 let _ = to.shutdown(Shutdown::Both);
                 return;
