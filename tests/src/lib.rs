@@ -46,7 +46,6 @@ pub use mirror::Mirror;
 pub use network::Namespace;
 pub use outcome::{Outcome, run, run_for, wait_until};
 pub use postgres::Postgres;
-pub use outcome::{Outcome, run, run_for, wait_until};
 pub use program::Side;
 pub use proxy::{Proxy, ProxyPlan};
 pub use pull::{Pull, Transport};

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::client::{ControlClient, ControlError};
 use super::records::{GoTime, MirrorStatus, WorkerRecord};
 use super::worker_conf::WorkerSettings;
-use crate::markup::encode;
 use crate::job::Status;
+use crate::markup::encode;
 use crate::site::{JobView, Site};
 
 /// How often the site is looked at.
