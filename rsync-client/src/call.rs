@@ -8,6 +8,7 @@ use rsync_engine::Connection;
 use rsync_proto::exit::ExitCode;
 use rsync_proto::options::{Remote, RemoteKind};
 use rsync_proto::session::{ConnectProxy, parse_listing_line};
+use rsync_proto::text::Role;
 use rsync_proto::wire::{NeedsInput, WireError};
 
 use crate::ClientError;
@@ -33,7 +34,7 @@ impl Client {
     /// # Errors
     /// What prevents the connection, or the daemon's refusal.
     pub fn list_modules_of(&self, remote: &Remote) -> Result<Vec<Module>, ClientError> {
-        let transport = self.connect_daemon(remote)?;
+        let transport = self.connect_daemon(remote, Role::EarlyReceiver)?;
         let listing = |connection: &mut Connection| {
             let mut modules = Vec::new();
             self.log_in(connection, remote, b"", |line| {

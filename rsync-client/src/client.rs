@@ -7,10 +7,10 @@ use bstr::{BString, ByteSlice};
 use rsync_engine::{LinkControl, SocketOption};
 use rsync_proto::options::{Debug, Operand, Remote, RemoteKind, TransferOptions};
 use rsync_proto::session::ConnectProxy;
-use rsync_proto::text::{Event, EventSink, Severity, Topic};
+use rsync_proto::text::{Event, EventSink, Role, Severity, Topic};
 
 use crate::connect::{
-    ConnectRequest, Connector, ShellCommand, TcpOptions, Tls, Transport, connect_program, connect_tcp,
+    ConnectRequest, Connector, ShellCommand, TcpOptions, Tls, Told, Transport, connect_program, connect_tcp,
     default_blocking_io,
 };
 use crate::password::AskPassword;
@@ -88,8 +88,8 @@ impl Client {
         self.cancel.watch(link)
     }
 
-    /// Connects to a daemon, by whatever way the options say.
-    pub(crate) fn connect_daemon(&self, remote: &Remote) -> Result<Transport, ClientError> {
+    /// Connects to a daemon, by whatever way the options say; `role` is who speaks of it.
+    pub(crate) fn connect_daemon(&self, remote: &Remote, role: Role) -> Result<Transport, ClientError> {
         let options = &self.options;
         if let Some(connector) = &self.connector {
             return connect_by(connector, &ConnectRequest { remote, server: None });
@@ -102,13 +102,19 @@ impl Client {
         }
         let settings = &self.environment.tls;
         let tls = remote.tls.then(|| Tls::prepare(&remote.host, settings)).transpose()?;
-        if let Some(program) = &self.environment.connect_program {
-            let shell = self.environment.shell.as_ref().map_or(&b"/bin/sh"[..], |shell| shell);
-            return Ok(Transport { tls, ..connect_program(program, shell, &remote.host)? });
-        }
         let default = if remote.tls { settings.port.unwrap_or(TLS_PORT) } else { DAEMON_PORT };
         let configured = u16::try_from(options.port).unwrap_or(0);
         let port = [remote.port.unwrap_or(0), configured].into_iter().find(|&port| port != 0);
+        let port = port.unwrap_or(default);
+        if let Some(program) = &self.environment.connect_program {
+            let host = &remote.host;
+            self.tell(
+                Topic::Debug(Debug::Connect, 1),
+                &format!("Using RSYNC_CONNECT_PROG instead of opening tcp connection to {host} port {port}"),
+            );
+            let shell = self.environment.shell.as_ref().map_or(&b"/bin/sh"[..], |shell| shell);
+            return Ok(Transport { tls, ..connect_program(program, shell, host)? });
+        }
         let (socket_options, complaints) =
             SocketOption::parse_list(options.sockopts.as_ref().map_or(b"", |list| list));
         for complaint in complaints {
@@ -122,7 +128,22 @@ impl Client {
             socket_options,
             proxy: self.environment.proxy.as_ref().map(|text| ConnectProxy::parse(text)).transpose()?,
         };
-        Ok(Transport { tls, ..connect_tcp(&remote.host, port.unwrap_or(default), &tcp)? })
+        let tell = |told: Told<'_>| match told {
+            Told::Step(level, text) => self.tell(Topic::Debug(Debug::Connect, level), text),
+            Told::Skipped(error) => {
+                let text = error.render(role) + "\n";
+                self.events.emit(Event::PeerText { severity: Severity::Error, text: text.as_bytes() });
+            }
+        };
+        Ok(Transport { tls, ..connect_tcp(&remote.host, port, &tcp, &tell)? })
+    }
+
+    /// Says a line about the way to the other side, if somebody wants it.
+    fn tell(&self, topic: Topic, line: &str) {
+        if self.events.wants(topic) {
+            let text = format!("{line}\n");
+            self.events.emit(Event::PeerText { severity: Severity::Client, text: text.as_bytes() });
+        }
     }
 
     /// Starts a server through the remote shell, with these words behind the program's name.

@@ -52,7 +52,7 @@ impl Client {
         options: &TransferOptions,
         run: impl FnOnce(Agreed) -> Result<(T, ExitCode), ClientError>,
     ) -> Result<(Option<T>, ExitCode), ClientError> {
-        let role = if direction == Direction::Push { Role::Sender } else { Role::EarlyReceiver };
+        let role = role_of(direction);
         let charset = self.charset(role)?;
         match remote.kind {
             RemoteKind::Daemon => self.daemon_session(remote, paths, (direction, charset), options, run),
@@ -86,7 +86,8 @@ impl Client {
         if module.is_empty() {
             return Err(ClientError::NoModule { over_shell: self.options.rsh.is_some() });
         }
-        let transport = self.connect_daemon(remote)?;
+        let role = role_of(direction);
+        let transport = self.connect_daemon(remote, role)?;
         let greet = |connection: &mut Connection| match self.log_in(connection, remote, module, |_| {})? {
             Login::Open { peer, agreed } => Ok(ControlFlow::Continue((peer, agreed))),
             Login::Done => Ok(ControlFlow::Break(None)),
@@ -164,4 +165,9 @@ impl Client {
 fn to_wire(charset: Option<Charset>, words: Vec<BString>) -> Vec<BString> {
     let Some(charset) = charset else { return words };
     words.iter().map(|word| charset.text_to_wire(word).into()).collect()
+}
+
+/// Who speaks of a session that has not begun.
+fn role_of(direction: Direction) -> Role {
+    if direction == Direction::Push { Role::Sender } else { Role::EarlyReceiver }
 }

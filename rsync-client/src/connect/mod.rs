@@ -18,7 +18,7 @@ use crate::ClientError;
 pub use custom::{ConnectRequest, Connector};
 pub(crate) use program::connect_program;
 pub(crate) use shell::{Shell, ShellCommand, default_blocking_io};
-pub(crate) use tcp::{TcpOptions, connect_tcp};
+pub(crate) use tcp::{TcpOptions, Told, connect_tcp};
 pub(crate) use tls::Tls;
 
 /// A connection, before anything was said over it.

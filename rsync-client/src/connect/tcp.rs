@@ -28,22 +28,47 @@ pub(crate) struct TcpOptions {
     pub(crate) proxy: Option<ConnectProxy>,
 }
 
+/// Something about how a connection is made.
+#[derive(Debug)]
+pub(crate) enum Told<'a> {
+    /// A line of `--debug=CONNECT`, with its level.
+    Step(u8, &'a str),
+    /// Addresses that did not answer, though a later one did; a [`ClientError::Connect`].
+    Skipped(ClientError),
+}
+
+/// Hears how a connection is made.
+pub(crate) type Tell<'a> = &'a dyn Fn(Told<'_>);
+
 /// Connects to the first address of `host` that answers, or through the proxy.
-pub(crate) fn connect_tcp(host: &[u8], port: u16, options: &TcpOptions) -> Result<Transport, ClientError> {
+pub(crate) fn connect_tcp(
+    host: &[u8],
+    port: u16,
+    options: &TcpOptions,
+    tell: Tell<'_>,
+) -> Result<Transport, ClientError> {
+    tell(Told::Step(1, &format!("opening tcp connection to {} port {port}", host.as_bstr())));
     let Some(proxy) = &options.proxy else {
-        return Transport::of_socket(connect_any(host, port, options)?.into(), None);
+        return Transport::of_socket(connect_any(host, port, options, tell)?.into(), None);
     };
     let request = proxy.request(host, port)?;
+    tell(Told::Step(1, &format!("connection via http proxy {} port {}", proxy.host, proxy.port)));
     let proxy_port = proxy.port.to_str().ok().and_then(|port| port.parse().ok());
-    let socket = connect_any(&proxy.host, proxy_port.ok_or(ConnectProxyError::NoPort)?, options)?;
+    let socket = connect_any(&proxy.host, proxy_port.ok_or(ConnectProxyError::NoPort)?, options, tell)?;
     Ok(Transport { proxy_request: Some(request), ..Transport::of_socket(socket.into(), None)? })
 }
 
-fn connect_any(host: &[u8], port: u16, options: &TcpOptions) -> Result<Socket, ClientError> {
+fn connect_any(host: &[u8], port: u16, options: &TcpOptions, tell: Tell<'_>) -> Result<Socket, ClientError> {
     let mut failures = Vec::new();
     for address in resolve(host, port, options.family)? {
         match connect_one(address, own_address(address, options)?, options) {
-            Ok(socket) => return Ok(socket),
+            Ok(socket) => {
+                if !failures.is_empty() {
+                    tell(Told::Skipped(ClientError::Connect { host: host.into(), failures }));
+                }
+                tell(Told::Step(2, &format!("Connected to {} ({})", host.as_bstr(), address.ip())));
+                return Ok(socket);
+            }
             Err(error) if options.timeout.is_some() && error.kind() == io::ErrorKind::TimedOut => {
                 return Err(ClientError::ConnectTimeout { host: host.into() });
             }
@@ -115,7 +140,8 @@ mod tests {
     fn a_refused_connection_names_every_address() {
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("port").port();
-        let error = connect_tcp(b"127.0.0.1", port, &TcpOptions::default()).expect_err("nobody listens");
+        let error =
+            connect_tcp(b"127.0.0.1", port, &TcpOptions::default(), &|_| ()).expect_err("nobody listens");
         assert_eq!(
             error.render(Role::EarlyReceiver),
             "rsync: [Receiver] failed to connect to 127.0.0.1 (127.0.0.1): Connection refused (111)"
@@ -125,14 +151,15 @@ mod tests {
 
     #[test]
     fn an_unknown_host_is_a_resolver_error() {
-        let error = connect_tcp(b"no.such.host.invalid", 1, &TcpOptions::default()).expect_err("unknown");
+        let error =
+            connect_tcp(b"no.such.host.invalid", 1, &TcpOptions::default(), &|_| ()).expect_err("unknown");
         assert!(error.to_string().starts_with("rsync: getaddrinfo: no.such.host.invalid 1: "), "{error}");
     }
 
     #[test]
     fn an_unknown_address_of_our_own_is_a_resolver_error_too() {
         let bound = TcpOptions { bind: Some("no.such.host.invalid".into()), ..TcpOptions::default() };
-        let error = connect_tcp(b"127.0.0.1", 1, &bound).expect_err("unknown");
+        let error = connect_tcp(b"127.0.0.1", 1, &bound, &|_| ()).expect_err("unknown");
         assert!(error.to_string().starts_with("rsync: getaddrinfo no.such.host.invalid: "), "{error}");
         assert_eq!(error.exit_code().code(), 10);
     }
@@ -142,9 +169,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
         let port = listener.local_addr().expect("address").port();
         let v6 = TcpOptions { family: AddressFamily::V6, ..TcpOptions::default() };
-        connect_tcp(b"127.0.0.1", port, &v6).expect_err("no IPv6 address");
+        connect_tcp(b"127.0.0.1", port, &v6, &|_| ()).expect_err("no IPv6 address");
         let bound = TcpOptions { bind: Some("127.0.0.3".into()), ..TcpOptions::default() };
-        let _transport = connect_tcp(b"127.0.0.1", port, &bound).expect("connects");
+        let told = std::cell::RefCell::new(Vec::new());
+        let tell = |what: Told<'_>| told.borrow_mut().push(format!("{what:?}"));
+        let _transport = connect_tcp(b"127.0.0.1", port, &bound, &tell).expect("connects");
+        let opening = format!("Step(1, \"opening tcp connection to 127.0.0.1 port {port}\")");
+        assert_eq!(told.take(), [opening, "Step(2, \"Connected to 127.0.0.1 (127.0.0.1)\")".to_owned()]);
         let (_, from) = listener.accept().expect("accepts");
         assert_eq!(from.ip().to_string(), "127.0.0.3");
     }

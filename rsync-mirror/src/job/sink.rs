@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bstr::{BStr, BString, ByteSlice};
 use rsync_client::{Action, Operation};
+use rsync_proto::options::Debug;
 use rsync_proto::text::{
     Charset, Event, EventSink, Failure, Item, Message, Role, Severity, Stage, SystemFailure, Topic,
     escape_message, itemize,
@@ -29,6 +30,9 @@ const ENOENT: i32 = 2;
 const EACCES: i32 = 13;
 const ENOSPC: i32 = 28;
 const EDQUOT: i32 = 122;
+
+/// Which of the addresses of an upstream is used.
+const ADDRESS_USED: Topic = Topic::Debug(Debug::Connect, 2);
 
 /// Listens to a transfer.
 pub(crate) struct Listener {
@@ -69,8 +73,8 @@ impl Listener {
         let text = self.render(|out| failure.failure.render(out));
         let joined;
         let path = match failure.failure {
-            // Deletions name what they delete as lists do.
-            Failure::Delete(_, name) => {
+            // These name a file as lists do.
+            Failure::Delete(_, name) | Failure::Rename(_, name) => {
                 joined = self.root.join(OsStr::from_bytes(name)).into_os_string().into_vec();
                 joined.as_slice()
             }
@@ -127,6 +131,7 @@ impl Listener {
 impl EventSink for Listener {
     fn wants(&self, topic: Topic) -> bool {
         let own = matches!(topic, Topic::Always | Topic::Items | Topic::Deletions | Topic::Progress);
+        let own = own || topic == ADDRESS_USED;
         own || self.context.events.as_ref().is_some_and(|events| events.wants(topic))
     }
 
@@ -254,7 +259,7 @@ impl Surveyor {
 
 impl EventSink for Surveyor {
     fn wants(&self, topic: Topic) -> bool {
-        matches!(topic, Topic::Always | Topic::Items | Topic::Deletions)
+        matches!(topic, Topic::Always | Topic::Items | Topic::Deletions) || topic == ADDRESS_USED
     }
 
     fn emit(&self, event: Event<'_>) {
