@@ -25,6 +25,14 @@ impl PartialDir {
         self.name.starts_with(b"/")
     }
 
+    /// What messages call the partial file of `name` in the directory at `dir_path`.
+    pub(crate) fn path_of(&self, dir_path: &[u8], name: &[u8]) -> Vec<u8> {
+        if self.is_shared() || dir_path.is_empty() {
+            return [&self.name, &b"/"[..], name].concat();
+        }
+        [dir_path, b"/", &self.name, b"/", name].concat()
+    }
+
     /// Opens the partial directory inside `dir`.
     pub(crate) fn open(&self, dir: &Dir) -> io::Result<Dir> {
         match self.is_shared() {

@@ -145,11 +145,7 @@ impl<'a> Target<'a> {
                 return discard(content);
             }
             Err(DraftError::Temp(temp, error)) => {
-                let temp = match &session.options.temp_dir {
-                    Some(temps) => [temps.as_slice(), b"/", &temp].concat(),
-                    None if dir_path.is_empty() => temp,
-                    None => [dir_path, b"/", &temp].concat(),
-                };
+                let temp = path_of_temp(session, dir_path, &temp);
                 let place = Place { name: &temp, ..place };
                 session.failed(Role::Receiver, Failure::Mkstemp(place), &error);
                 return discard(content);
@@ -267,9 +263,19 @@ impl<'a> Target<'a> {
             if let Err(error) = moved {
                 let path = entry.path();
                 let place = self.session.place(&self.destination.path, &path);
-                self.session.failed(Role::Receiver, Failure::RenameDelayed(place, name), &error);
+                let from = partial.path_of(dir_path, name);
+                self.session.failed(Role::Receiver, Failure::RenameDelayed(place, &from), &error);
             }
         }
+    }
+}
+
+/// What messages call a temporary file.
+fn path_of_temp(session: &Session, dir_path: &[u8], temp: &[u8]) -> Vec<u8> {
+    match &session.options.temp_dir {
+        Some(temps) => [temps, &b"/"[..], temp].concat(),
+        None if dir_path.is_empty() => temp.to_owned(),
+        None => [dir_path, b"/", temp].concat(),
     }
 }
 
@@ -384,7 +390,9 @@ impl Finish<'_> {
             }
         };
         if let Err(error) = placed {
-            self.session.failed(Role::Receiver, Failure::Rename(self.place, self.name), &error);
+            let from = path_of_temp(self.session, self.dir_path, temp);
+            let from = Place { name: &from, ..self.place };
+            self.session.failed(Role::Receiver, Failure::Rename(from, self.place.name), &error);
             self.discard(temp);
             return Ok(Outcome::Failed);
         }
@@ -417,7 +425,9 @@ impl Finish<'_> {
         match moved {
             Ok(()) => Outcome::Finished,
             Err(error) => {
-                self.session.failed(Role::Receiver, Failure::Rename(self.place, self.name), &error);
+                let from = partial.path_of(self.dir_path, self.name);
+                let from = Place { name: &from, ..self.place };
+                self.session.failed(Role::Receiver, Failure::Rename(from, self.place.name), &error);
                 Outcome::Failed
             }
         }
