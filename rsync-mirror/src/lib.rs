@@ -16,6 +16,7 @@ mod error;
 pub mod health;
 pub mod job;
 mod markup;
+pub mod pair;
 pub mod proxy;
 pub mod publish;
 pub mod schedule;

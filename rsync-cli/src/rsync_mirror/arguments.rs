@@ -11,6 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rsync_mirror::health::ServiceCheck;
 use rsync_mirror::job::{Amount, RunId};
 
+/// Where the configuration of a server of a pair is, unless somebody says something else.
+const PAIR_CONFIG: &str = "/etc/rsync-mirror/pair.toml";
+
 /// Keeps a mirror: brings a tree from an upstream, with guards before the first change, several upstreams,
 /// two stages, publication at once, trace files and hooks.
 ///
@@ -66,6 +69,35 @@ pub(crate) enum Command {
     Tunasynctl(Tunasynctl),
     /// Tells which files and directories of a tree the user of a web server could not read.
     CheckServing(CheckServing),
+    /// Watches a floating address together with another server, and takes over when that one fails.
+    ///
+    /// SIGTERM ends the watch and moves nothing; a step that is under way is ended, and done again by the
+    /// next start.
+    Pair(Pair),
+    /// Has this server serve again after the other has taken over; ends when it does.
+    Failback(Failback),
+}
+
+/// One server of two.
+#[derive(Args)]
+pub(crate) struct Pair {
+    /// Configuration of this server.
+    #[arg(long, value_name = "FILE", default_value = PAIR_CONFIG)]
+    pub(crate) config: PathBuf,
+    /// Say what is wrong with the configuration, and end.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Have this server stop serving, and end when it has.
+    #[arg(long = "yield", conflicts_with = "check")]
+    pub(crate) give_up: bool,
+}
+
+/// The way back.
+#[derive(Args)]
+pub(crate) struct Failback {
+    /// Configuration of this server.
+    #[arg(long, value_name = "FILE", default_value = PAIR_CONFIG)]
+    pub(crate) config: PathBuf,
 }
 
 /// A tree and who serves it.

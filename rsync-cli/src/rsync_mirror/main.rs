@@ -8,6 +8,7 @@ mod control;
 mod job;
 #[path = "../rsync/local_zone.rs"]
 mod local_zone;
+mod pair;
 mod proxy;
 mod rsync_server;
 mod service;
@@ -57,6 +58,8 @@ fn obey(command: &Command) -> u8 {
         Command::Logs(arguments) => control::logs(arguments),
         Command::Trigger(arguments) => control::trigger(arguments),
         Command::CheckServing(arguments) => check_serving::check(arguments),
+        Command::Pair(arguments) => pair::pair(arguments),
+        Command::Failback(arguments) => pair::failback(arguments),
         Command::Tunasync(command) => tunasync::tunasync(command),
         Command::Tunasynctl(command) => tunasync::tunasynctl(command),
     }

@@ -13,6 +13,7 @@ mod probe;
 mod watch;
 
 pub use check::{CheckError, Checks, ServiceCheck};
+pub(crate) use endpoint::Connected;
 pub use endpoint::{Endpoint, EndpointError};
 pub use monitor::{Answer, Change, Monitor, State, Thresholds};
 pub use probe::Target;

@@ -25,6 +25,7 @@ mod watch;
 pub use cancel::{Cancel, CancelGuard, StopReason};
 pub use class::{Class, ClassRules, EndFacts, PathClass};
 pub use context::{LineSink, RunContext};
+pub(crate) use lock::Lock;
 pub use plan::{Actions, Plan, plan_job};
 pub use profile::Profile;
 pub use program::{Processes, ProgramCall, ProgramEnd, Spawn};
