@@ -10,9 +10,12 @@
 
 pub mod browser;
 pub mod daemon;
+pub mod dns;
 pub mod fed;
 pub mod front;
 pub mod hostile;
+pub mod immutable;
+pub mod inetd;
 pub mod long;
 pub mod loop_device;
 pub mod matrix;
@@ -21,6 +24,7 @@ pub mod mixed;
 pub mod mount;
 pub mod network;
 pub mod outcome;
+pub mod pair;
 pub mod postgres;
 pub mod program;
 pub mod proxy;
@@ -42,9 +46,11 @@ pub mod work;
 
 pub use daemon::Daemon;
 pub use front::Front;
+pub use inetd::Inetd;
 pub use mirror::Mirror;
 pub use network::Namespace;
 pub use outcome::{Outcome, run, run_for, wait_until};
+pub use pair::Servers;
 pub use postgres::Postgres;
 pub use program::Side;
 pub use proxy::{Proxy, ProxyPlan};

@@ -1,9 +1,11 @@
 //! Hosts of their own: network namespaces with a link to us.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::is_root;
 
@@ -74,14 +76,29 @@ impl Namespace {
     /// A command that will run in it.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]).arg(program);
-        command
+        command_in(&self.name, program)
+    }
+
+    /// Lets programs in it ask the server at `address` for names.
+    ///
+    /// # Panics
+    /// If `/etc` cannot be written.
+    pub fn set_name_server(&self, address: Ipv4Addr) {
+        let place = self.settings();
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::write(place.join("resolv.conf"), format!("nameserver {address}\n")).unwrap();
+    }
+
+    /// Files that stand in for those of `/etc`, for programs in it.
+    fn settings(&self) -> PathBuf {
+        Path::new("/etc/netns").join(&self.name)
     }
 }
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        // Not all have some.
+        let _ = std::fs::remove_dir_all(self.settings());
         // The link goes with its other end.
         try_ip(&["netns", "del", &self.name]);
     }
@@ -132,6 +149,33 @@ impl Lan {
         &self.names[host]
     }
 
+    /// Makes one of the first two hosts give up soon on neighbours that do not answer, however long its
+    /// programs wait.
+    ///
+    /// # Panics
+    /// If the system refuses.
+    pub fn set_impatient(&self, host: usize) {
+        let mut command = self.command(host, Path::new("sysctl"));
+        command.args(["-q", "-w"]);
+        for device in ["eth0", "eth1"] {
+            for setting in ["base_reachable_time_ms=500", "delay_first_probe_time=1", "retrans_time_ms=200"] {
+                command.arg(format!("net.ipv4.neigh.{device}.{setting}"));
+            }
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Kills every program in a host.
+    pub fn kill_all(&self, host: usize) {
+        let found = Command::new("ip").args(["netns", "pids", &self.names[host]]).output();
+        let text = found.map(|output| output.stdout).unwrap_or_default();
+        for pid in String::from_utf8_lossy(&text).split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            // It may have ended by itself.
+            let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+        }
+    }
+
     /// Runs `ip` in a host.
     ///
     /// # Panics
@@ -149,35 +193,32 @@ impl Lan {
         const DISABLED: &str = "0";
         const FORWARDING: &str = "3";
         let state = if open { FORWARDING } else { DISABLED };
-        let mut command = Command::new("ip");
-        command.args([
-            "netns",
-            "exec",
-            &self.names[0],
-            "bridge",
-            "link",
-            "set",
-            "dev",
-            &format!("port{host}"),
-        ]);
-        assert!(command.args(["state", state]).status().unwrap().success());
+        let mut command = self.command(0, Path::new("bridge"));
+        command.args(["link", "set", "dev", &format!("port{host}"), "state", state]);
+        assert!(command.status().unwrap().success());
     }
 
     /// A command that will run in a host.
     #[must_use]
     pub fn command(&self, host: usize, program: &Path) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.names[host]]).arg(program);
-        command
+        command_in(&self.names[host], program)
     }
 }
 
 impl Drop for Lan {
     fn drop(&mut self) {
-        for name in &self.names {
+        for (host, name) in self.names.iter().enumerate() {
+            // A namespace lives as long as a program in it.
+            self.kill_all(host);
             try_ip(&["netns", "del", name]);
         }
     }
+}
+
+fn command_in(namespace: &str, program: &Path) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace]).arg(program);
+    command
 }
 
 fn try_ip(words: &[&str]) -> bool {

@@ -23,15 +23,24 @@ pub struct Site {
     work: Work,
     child: Option<Child>,
     starts: u32,
+    /// The network namespace that it runs in, if it is not ours.
+    namespace: Option<String>,
 }
 
 impl Site {
     /// A place whose site has `settings` below `[site]`, and `jobs`.
     #[must_use]
     pub fn new(settings: &str, jobs: &str) -> Self {
-        let site = Self { work: Work::new(), child: None, starts: 0 };
+        let site = Self { work: Work::new(), child: None, starts: 0, namespace: None };
         site.configure(settings, jobs);
         site
+    }
+
+    /// Lets it run in a network namespace; commands reach it by its socket.
+    #[must_use]
+    pub fn inside(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self
     }
 
     /// Writes the configuration, which a running site does not notice.
@@ -61,7 +70,14 @@ impl Site {
         self.starts += 1;
         let log = fs::File::create(self.log_file()).unwrap();
         let config = self.file("mirrors.toml");
-        let mut command = Command::new(program::mirror());
+        let mut command = match &self.namespace {
+            None => Command::new(program::mirror()),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(program::mirror());
+                command
+            }
+        };
         command.arg("run").arg("--config").arg(config).stdin(Stdio::null());
         let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         self.child = Some(child);

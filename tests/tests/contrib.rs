@@ -25,7 +25,13 @@ fn the_units_are_accepted_by_systemd() {
     let work = Work::new();
     let program = Side::Ours.daemon()[0].display().to_string();
     let mirror = program::mirror().display().to_string();
-    let names = ["rsyncd.service", "rsyncd.socket", "rsync-mirror.service", "rsync-mirror-proxy.service"];
+    let names = [
+        "rsyncd.service",
+        "rsyncd.socket",
+        "rsync-mirror.service",
+        "rsync-mirror-proxy.service",
+        "rsync-mirror-pair.service",
+    ];
     for name in names {
         let unit = fs::read_to_string(sample("systemd").join(name)).unwrap();
         let unit = unit.replace("/usr/bin/rsyncd", &program).replace("/usr/bin/rsync-mirror", &mirror);

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use rsync_e2e::daemon::{Module, free_port, url};
+use rsync_e2e::immutable::Immutable;
 use rsync_e2e::outcome::Running;
 use rsync_e2e::tls::Certificates;
 use rsync_e2e::{
@@ -263,23 +264,6 @@ fn hooks_know_the_run_and_a_failing_one_fails_it() {
     outcome.expect_code(70).expect_error_text("error exec hook post-exec: false ended with exit code 1");
     let expected = "pre-job job\nsuccess job 0 success\npre-job job\nfailure job 70 failure\n";
     assert_eq!(fs::read_to_string(&note).unwrap(), expected);
-}
-
-/// Makes files immutable, and mutable again in the end.
-struct Immutable(Vec<std::path::PathBuf>);
-
-impl Immutable {
-    /// None where the system cannot.
-    fn make(paths: &[std::path::PathBuf]) -> Option<Self> {
-        let made = Command::new("chattr").arg("+i").args(paths).output();
-        made.is_ok_and(|output| output.status.success()).then(|| Self(paths.to_vec()))
-    }
-}
-
-impl Drop for Immutable {
-    fn drop(&mut self) {
-        let _ = Command::new("chattr").arg("-i").args(&self.0).status();
-    }
 }
 
 #[test]
