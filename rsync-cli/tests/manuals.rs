@@ -61,6 +61,8 @@ fn the_pages_of_the_daemon_and_of_mirrors_are_read_without_a_complaint() {
         ("rsyncd.conf.5", ["hosts allow", "metrics address", "max connections"]),
         ("rsync-mirror.1", ["75 somebody else holds a lock", "sync", "plan"]),
         ("rsync-mirror-sync.1", ["--max-delete", "--lock-file", "--publish"]),
+        ("rsync-mirror-tunasync-worker.1", ["--config", "--pidfile", "worker.conf"]),
+        ("rsync-mirror-tunasynctl-list.1", ["--all", "--format", "WORKER"]),
     ] {
         let (text, complaints) = run(place.path(), &["man", "-l", "--warnings", page]);
         assert_eq!(complaints, "", "{page}");

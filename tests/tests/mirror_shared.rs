@@ -10,29 +10,39 @@ use rsync_e2e::site::wait;
 use rsync_e2e::{Postgres, Site, Work};
 use rustix::process::Signal;
 
-/// A job that notes when it begins and ends, and lasts until `gate` exists.
+/// A job that notes when it begins and ends, and whether another run of it is alive, and lasts until its gate
+/// exists.
 fn job(work: &Work, name: &str, schedule: &str) -> String {
     let path = |name: &str| work.join(name).display().to_string();
     let script = format!(
-        "echo begin {name} >> {log}; while [ -e {log} -a ! -e {gate} ]; do sleep 0.05; done; sleep 0.2; \
-         echo end {name} >> {log}",
+        "[ -s {own} ] && kill -0 $(cat {own}) && echo {name} >> {twice}; echo $$ > {own}; \
+         echo begin {name} >> {log}; while [ -e {log} -a ! -e {gate} ]; do sleep 0.05; done; sleep 0.2; \
+         echo end {name} >> {log}; rm {own}",
+        own = path(&format!("running-{name}")),
+        twice = path("twice"),
         log = path("log"),
         gate = path(&format!("gate-{name}"))
     );
     format!(
-        "[[job]]\nname = '{name}'\ndestination = '{}'\nschedule = {schedule}\n\
-         method = {{ command = {{ program = ['sh', '-c', '{script}'] }} }}\n",
-        path(&format!("tree-{name}"))
+        "[[job]]\nname = '{name}'\nschedule = {schedule}\n\
+         method = {{ command = {{ program = ['sh', '-c', '{script}'] }} }}\n"
     )
 }
 
-fn site(server: &Postgres, worker: &str, jobs: &str) -> Site {
-    Site::new(&format!("database = '{}'\nworker = '{worker}'\nlease = '3s'", server.url()), jobs)
+/// A site with this lease, which is short where somebody waits for its end.
+fn site(server: &Postgres, worker: &str, lease: &str, jobs: &str) -> Site {
+    Site::new(&format!("database = '{}'\nworker = '{worker}'\nlease = '{lease}'", server.url()), jobs)
 }
 
 fn log(work: &Work) -> Vec<String> {
     let text = fs::read_to_string(work.join("log")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
+}
+
+/// Waits until a run has begun; how many lines it and those before have noted.
+fn begun(work: &Work) -> usize {
+    wait(|| log(work).last().is_some_and(|line| line.starts_with("begin")), || "nothing begins".to_owned());
+    log(work).len()
 }
 
 fn open(path: &Path) {
@@ -43,7 +53,7 @@ fn open(path: &Path) {
 fn a_job_runs_at_one_of_two_workers_and_is_taken_over_when_that_one_dies() {
     let (server, work) = (Postgres::start(), Work::new());
     let jobs = job(&work, "a", "{ interval = '1h' }");
-    let (mut one, mut two) = (site(&server, "one", &jobs), site(&server, "two", &jobs));
+    let (mut one, mut two) = (site(&server, "one", "3s", &jobs), site(&server, "two", "3s", &jobs));
     one.start();
     one.wait_status("a", "syncing");
     two.start();
@@ -55,10 +65,11 @@ fn a_job_runs_at_one_of_two_workers_and_is_taken_over_when_that_one_dies() {
     let told = two.control("start", &["a"]).expect_ok().stdout.clone();
     assert_eq!(String::from_utf8_lossy(&told), "a is running\n");
 
+    let before = begun(&work);
     one.signal(Signal::KILL);
     let _ = one.ended();
-    two.wait_for("a", |job| job["elsewhere"].is_null() && job["status"] != "none");
-    wait(|| log(&work) == ["begin a", "begin a"], || format!("{:?}\n{}", log(&work), two.log()));
+    wait(|| log(&work).len() > before, || format!("{:?}\n{}", log(&work), two.log()));
+    two.wait_for("a", |job| job["elsewhere"].is_null() && job["status"] == "syncing");
     assert!(two.log().contains("a: one is gone, and its run is made again"), "{}", two.log());
     open(&work.join("gate-a"));
     let done = two.wait_status("a", "success");
@@ -70,16 +81,37 @@ fn a_job_runs_at_one_of_two_workers_and_is_taken_over_when_that_one_dies() {
 }
 
 #[test]
+fn a_worker_that_was_frozen_learns_that_it_lost_its_job_and_writes_nothing() {
+    let (server, work) = (Postgres::start(), Work::new());
+    let jobs = job(&work, "a", "{ interval = '1h' }");
+    let (mut one, mut two) = (site(&server, "one", "3s", &jobs), site(&server, "two", "3s", &jobs));
+    one.start();
+    one.wait_status("a", "syncing");
+    let before = begun(&work);
+    one.signal(Signal::STOP);
+    two.start();
+    wait(|| log(&work).len() > before, || format!("{:?}\n{}", log(&work), two.log()));
+    one.signal(Signal::CONT);
+    wait(|| one.log().contains("taken over by somebody else"), || one.log());
+    one.wait_for("a", |job| job["elsewhere"] == "two");
+    assert!(two.job("a")["elsewhere"].is_null());
+    open(&work.join("gate-a"));
+    let (first, second) = (one.wait_status("a", "success"), two.wait_status("a", "success"));
+    assert_eq!(first["last_ended"], second["last_ended"], "the run that counts is one");
+}
+
+#[test]
 fn what_one_worker_is_told_the_other_obeys() {
     let (server, work) = (Postgres::start(), Work::new());
     let jobs = job(&work, "a", "{ interval = '1h' }");
-    let (mut one, mut two) = (site(&server, "one", &jobs), site(&server, "two", &jobs));
+    let (mut one, mut two) = (site(&server, "one", "6s", &jobs), site(&server, "two", "6s", &jobs));
     one.start();
     one.wait_status("a", "syncing");
     two.start();
     two.wait_for("a", |job| job["elsewhere"] == "one");
+    let before = begun(&work);
     two.control("restart", &["a"]).expect_ok();
-    wait(|| log(&work).len() == 2, || format!("{:?}\n{}", log(&work), two.log()));
+    wait(|| log(&work).len() > before, || format!("{:?}\n{}", log(&work), two.log()));
     two.control("stop", &["a"]).expect_ok();
     one.wait_status("a", "paused");
     two.wait_status("a", "paused");
@@ -90,7 +122,8 @@ fn what_one_worker_is_told_the_other_obeys() {
     for site in [&one, &two] {
         site.wait_status("a", "success");
     }
-    assert_eq!(log(&work), ["begin a", "begin a", "begin a", "end a"]);
+    assert_eq!(log(&work).iter().filter(|line| *line == "end a").count(), 1, "{:?}", log(&work));
+    assert!(!work.join("twice").exists());
 }
 
 #[test]
@@ -100,7 +133,7 @@ fn two_workers_share_many_jobs_and_none_of_them_runs_twice_at_a_time() {
     names.iter().for_each(|name| open(&work.join(format!("gate-{name}"))));
     let jobs: String = names.iter().map(|name| job(&work, name, "{ continuous = '1s' }")).collect();
     let jobs = format!("[limits]\ntotal = 3\n{jobs}");
-    let (mut one, mut two) = (site(&server, "one", &jobs), site(&server, "two", &jobs));
+    let (mut one, mut two) = (site(&server, "one", "6s", &jobs), site(&server, "two", "6s", &jobs));
     one.start();
     two.start();
     let at = |site: &Site| site.log().matches(": started").count();
@@ -113,13 +146,10 @@ fn two_workers_share_many_jobs_and_none_of_them_runs_twice_at_a_time() {
         assert_eq!(site.ended(), Some(0), "{}", site.log());
     }
     for name in &names {
-        let words: Vec<String> =
-            log(&work).into_iter().filter(|line| line.ends_with(name.as_str())).collect();
-        assert!(words.len() > 2, "{name} ran");
-        for pair in words.chunks(2) {
-            assert_eq!(pair, [format!("begin {name}"), format!("end {name}")]);
-        }
+        let ended = format!("end {name}");
+        assert!(log(&work).iter().filter(|line| **line == ended).count() > 1, "{name} ran");
     }
+    assert!(!work.join("twice").exists(), "{}", fs::read_to_string(work.join("twice")).unwrap_or_default());
 }
 
 #[test]

@@ -219,8 +219,12 @@ fn a_size_that_somebody_set_is_shown_until_a_sync_knows_better() {
 
     article.control(&["disable", "-w", "centos_worker", "centos"]).expect_ok();
     article.wait_status("centos", "disabled");
-    article.control(&["flush"]).expect_ok();
-    assert_eq!(article.job("centos"), Value::Null);
+    // The worker may say once more that it is disabled.
+    let flushed = || {
+        article.control(&["flush"]).expect_ok();
+        article.job("centos") == Value::Null
+    };
+    wait(flushed, || article.log());
     article.control(&["rm-worker", "-w", "centos_worker"]).expect_ok();
 }
 

@@ -44,16 +44,20 @@ pub(crate) fn files() -> Vec<(String, String)> {
     files
 }
 
-/// The pages of `rsync-mirror` and of each subcommand.
+/// The pages of `rsync-mirror` and of each subcommand, those within others too.
 fn mirror_pages() -> Vec<(String, String)> {
     let mut command = mirror::Arguments::command().disable_help_subcommand(true);
     command.build();
-    let mut pages = vec![("rsync-mirror.1".to_owned(), section_1(command.clone(), "rsync-mirror"))];
-    for part in command.get_subcommands() {
-        let name = format!("rsync-mirror-{}", part.get_name());
-        pages.push((format!("{name}.1"), section_1(part.clone(), &name)));
-    }
+    let mut pages = Vec::new();
+    add_pages(&command, "rsync-mirror", &mut pages);
     pages
+}
+
+fn add_pages(command: &Command, title: &str, pages: &mut Vec<(String, String)>) {
+    pages.push((format!("{title}.1"), section_1(command.clone(), title)));
+    for part in command.get_subcommands() {
+        add_pages(part, &format!("{title}-{}", part.get_name()), pages);
+    }
 }
 
 fn section_1(command: Command, title: &str) -> String {

@@ -26,6 +26,8 @@ pub(crate) enum Tunasync {
     #[command(visible_alias = "m")]
     Manager(Manager),
     /// Runs a worker: the mirrors of a worker.conf, which are reported to managers.
+    ///
+    /// SIGHUP reads the configuration anew, SIGTERM lets runs finish for a while, a second one cuts them off.
     #[command(visible_alias = "w")]
     Worker(Worker),
     /// Takes over what another manager knows while that one runs; ours must not.

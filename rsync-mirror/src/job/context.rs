@@ -9,7 +9,7 @@ use rsync_proto::text::{EventSink, Severity};
 use super::cancel::Cancel;
 use super::program::{Processes, Spawn};
 use super::progress::ProgressBoard;
-use super::result::RunId;
+use super::result::{RunId, RunResult};
 use crate::clock::{Chance, Clock, RandomChance, SystemClock};
 use crate::upstream::{Health, Unchecked};
 
@@ -47,6 +47,9 @@ pub struct RunContext {
     /// The number of the lease under which the run publishes; one that is less than another's is refused
     /// (spec 11 §6). None on a machine alone.
     pub fence: Option<u64>,
+    /// The last good run where that was made elsewhere, on a machine that shares the job with this one: guards
+    /// compare with whichever is later.
+    pub last_good: Option<RunResult>,
     /// KiB per second that are allowed at the moment, if that is less than what the job allows.
     pub bandwidth: Option<u64>,
 }
@@ -69,6 +72,7 @@ impl RunContext {
             lines: None,
             accept: None,
             fence: None,
+            last_good: None,
             bandwidth: None,
         }
     }

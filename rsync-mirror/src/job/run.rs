@@ -148,7 +148,8 @@ fn prepare<'a>(
         locks.push(Lock::wait(&directory.join(name), &context.cancel)?);
     }
     let accepted = accepted(&state, context)?;
-    let before = state.last_good()?;
+    let elsewhere = context.last_good.clone();
+    let before = state.last_good()?.into_iter().chain(elsewhere).max_by_key(|good| good.ended);
     let lines = context.lines.clone();
     let log = RunLog::begin(context.log_dir.as_deref(), &job.name, started, &job.log, lines)?;
     let log = log.with_events(job.log.events, &context.clock)?;

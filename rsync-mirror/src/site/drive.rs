@@ -187,6 +187,7 @@ impl Site {
         context.progress = ProgressBoard::default();
         context.accept = job.accept.take();
         context.fence = Some(lease.fence);
+        context.last_good = job.record.last.clone().filter(|last| last.class.is_good());
         context.health = Arc::clone(&job.upstreams) as _;
         context.bandwidth = match allowance {
             Allowance::Rate(rate) => Some(rate),
