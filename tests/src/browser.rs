@@ -1,8 +1,10 @@
 //! A real browser without a window, driven by `chromedriver` (W3C WebDriver).
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 use crate::daemon::free_port;
@@ -31,6 +33,7 @@ impl Browser {
         let port = address.split(':').nth(1).unwrap();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).env("HOME", home.path()).stdin(Stdio::null());
+        command.process_group(0);
         let driver = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("chromedriver");
         let mut browser = Self { driver, address, session: String::new(), _home: home };
         wait_until("chromedriver", || std::net::TcpStream::connect(&browser.address).is_ok());
@@ -131,9 +134,9 @@ impl Drop for Browser {
         if !self.session.is_empty() && !std::thread::panicking() {
             self.ask("DELETE", &self.session, &Value::Null);
         }
-        // It ends its browsers itself.
-        let pid = rustix::process::Pid::from_child(&self.driver);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        // Its browser is of its process group.
+        let pid = Pid::from_child(&self.driver);
+        let _ = kill_process_group(pid, Signal::KILL);
         let _ = self.driver.wait();
     }
 }
