@@ -1,6 +1,7 @@
 //! What a daemon is told before it listens.
 
 use std::ffi::OsString;
+use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::files::open_log;
 use crate::host::{Caller, Host};
 use crate::http;
 use crate::listen::{ListenAddress, bind};
-use crate::log::{Log, LogTarget, Style, log_is_lost};
+use crate::log::{Log, LogTarget, Style};
 use crate::pid_file::PidFile;
 use crate::worker::WorkerCommand;
 
@@ -267,8 +268,11 @@ impl DaemonBuilder {
         let target = target.unwrap_or_else(|| LogTarget::syslog_of(&config.defaults));
         let (target, lost) = writable(target, &config);
         let log = Log::new(target, self.zone.0, Style::named(config.globals.log_style.as_ref())?)?;
-        for note in lost.iter().chain(config.notes.iter().map(|note| &note.text)) {
-            log.warning(note);
+        if let Some((path, error)) = lost {
+            log.instead_of(&path, &error);
+        }
+        for note in &config.notes {
+            log.warning(&note.text);
         }
         let place = Place { addresses: self.addresses, port: self.port, ip_version: self.ip_version };
         let opened = open(self.doors, place, &config.globals, &log);
@@ -282,13 +286,13 @@ impl DaemonBuilder {
     }
 }
 
-/// A log that can be written to: the system log instead of a file that cannot be opened, with lines that
-/// say so.
-fn writable(target: LogTarget, config: &Config) -> (LogTarget, Vec<String>) {
-    let LogTarget::File(path) = &target else { return (target, Vec::new()) };
+/// A log that can be written to: the system log instead of a file that cannot be opened, with the file and the
+/// reason.
+fn writable(target: LogTarget, config: &Config) -> (LogTarget, Option<(PathBuf, io::Error)>) {
+    let LogTarget::File(path) = &target else { return (target, None) };
     match open_log(path) {
-        Ok(_) => (target, Vec::new()),
-        Err(error) => (LogTarget::syslog_of(&config.defaults), log_is_lost(path, &error).into()),
+        Ok(_) => (target, None),
+        Err(error) => (LogTarget::syslog_of(&config.defaults), Some((path.clone(), error))),
     }
 }
 
@@ -376,12 +380,9 @@ mod tests {
         let (target, lost) = writable(LogTarget::File(path.clone()), &config);
         let LogTarget::Syslog { facility, tag } = target else { panic!("{target:?}") };
         assert_eq!((facility, tag), ("local5".into(), "mirror".into()));
-        let line = format!(
-            "rsync: [Receiver] failed to open log-file {}: No such file or directory (2)",
-            path.display()
-        );
-        assert_eq!(lost, [line, "Ignoring \"log file\" setting.".to_owned()]);
+        let (at, error) = lost.expect("a reason");
+        assert_eq!((at, error.kind()), (path, io::ErrorKind::NotFound));
         let (target, lost) = writable(LogTarget::File(place.path().join("log")), &config);
-        assert!(matches!(target, LogTarget::File(_)) && lost.is_empty());
+        assert!(matches!(target, LogTarget::File(_)) && lost.is_none());
     }
 }

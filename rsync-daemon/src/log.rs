@@ -173,6 +173,14 @@ impl Log {
         self.line(std::process::id(), WARNING, text.as_ref());
     }
 
+    /// Says that a log file cannot be opened, so that this log is used.
+    pub(crate) fn instead_of(&self, path: &Path, error: &io::Error) {
+        let reason = describe_errno(error.raw_os_error().unwrap_or_default());
+        let path = path.display();
+        self.warning(format!("rsync: [Receiver] failed to open log-file {path}: {reason}"));
+        self.info("Ignoring \"log file\" setting.");
+    }
+
     /// Waits until all lines so far are written.
     pub(crate) fn flush(&self) {
         let Sink::Own { writer, .. } = &self.sink else { return };
@@ -245,16 +253,6 @@ impl Log {
         line.extend_from_slice(serde_json::Value::Object(fields).to_string().as_bytes());
         line.push(b'\n');
     }
-}
-
-/// Lines about a log file that cannot be opened.
-pub(crate) fn log_is_lost(path: &Path, error: &io::Error) -> [String; 2] {
-    let reason = describe_errno(error.raw_os_error().unwrap_or_default());
-    let path = path.display();
-    [
-        format!("rsync: [Receiver] failed to open log-file {path}: {reason}"),
-        "Ignoring \"log file\" setting.".into(),
-    ]
 }
 
 /// Seconds since 1970.
@@ -392,6 +390,19 @@ mod tests {
         let text = std::fs::read_to_string(path).expect("a log");
         let pid = std::process::id();
         assert!(text.contains(&format!(" [{pid}] a\\#033b\n")) && text.ends_with(&format!("[{pid}] c\n")));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_told() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let target = LogTarget::Writer(Arc::clone(&lines) as Arc<Mutex<dyn Write + Send>>);
+        let log = Log::new(target, Arc::new(Utc), Style::Text).expect("a thread");
+        log.instead_of(Path::new("/no/log"), &io::Error::from_raw_os_error(2));
+        log.flush();
+        let text = String::from_utf8(lines.lock().expect("unpoisoned").clone()).expect("UTF-8");
+        let told: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once("] ")?.1)).collect();
+        let first = "rsync: [Receiver] failed to open log-file /no/log: No such file or directory (2)";
+        assert_eq!(told, [first, "Ignoring \"log file\" setting."]);
     }
 
     #[test]

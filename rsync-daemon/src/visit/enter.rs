@@ -16,7 +16,7 @@ use crate::config::{ExpansionOverflow, Module, ModuleSettings};
 use crate::files::{self, to_path};
 use crate::hooks::{HookError, Hooks};
 use crate::limits::{ModulePlace, Slot};
-use crate::log::{About, Log, LogTarget, log_is_lost};
+use crate::log::{About, Log, LogTarget};
 use crate::module_root::{ModulePlan, RootError};
 use crate::order::{Access, SessionOrder, Visitor};
 use crate::peer::PeerError;
@@ -214,7 +214,7 @@ impl Visit<'_> {
                 Ok(target) => self.log.with_target(target),
                 Err(error) => {
                     let log = self.log.with_target(LogTarget::syslog_of(settings));
-                    log_is_lost(&to_path(path), &error).iter().for_each(|line| log.warning(line));
+                    log.instead_of(&to_path(path), &error);
                     log
                 }
             },
