@@ -134,6 +134,15 @@ impl<'a> Findings<'a> {
         self.found.is_empty()
     }
 
+    /// Everything that is wrong, and what else was noticed: a key that is unknown may be why another is missing.
+    pub(crate) fn with_warnings(mut self, warnings: Findings<'_>) -> Vec<Finding> {
+        let warnings = warnings.found.into_iter();
+        self.found.extend(
+            warnings.map(|finding| Finding { text: format!("warning: {}", finding.text), ..finding }),
+        );
+        self.into_vec()
+    }
+
     /// Everything that is wrong, by place.
     pub(crate) fn into_vec(self) -> Vec<Finding> {
         self.found.into_iter().collect()

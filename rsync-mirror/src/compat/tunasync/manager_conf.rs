@@ -114,7 +114,7 @@ impl ManagerConfig {
         let config = build(&file, overrides, &mut findings, &mut warnings);
         match config {
             Some(config) if findings.is_clean() => Ok(Self { warnings: warnings.into_vec(), ..config }),
-            _ => Err(ConfigError { findings: findings.into_vec() }),
+            _ => Err(ConfigError { findings: findings.with_warnings(warnings) }),
         }
     }
 }

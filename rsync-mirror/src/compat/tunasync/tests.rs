@@ -169,6 +169,14 @@ fn what_cannot_be_honoured_is_told_with_its_key_and_line() {
 }
 
 #[test]
+fn a_mistyped_key_is_told_beside_what_it_makes_missing() {
+    let text = format!("{HEAD}[[mirrors]]\nname = 'a'\nprovder = 'rsync'\nupstream = 'rsync://host/a/'\n");
+    let error = load(&text).unwrap_err();
+    assert!(error.contains("mirror a: the key \"provider\" is missing"), "{error}");
+    assert!(error.contains("18:1: warning: unknown key \"provder\"; did you mean \"provider\"?"), "{error}");
+}
+
+#[test]
 fn unknown_keys_and_those_without_effect_are_warnings() {
     let text = format!(
         "{}token = 'x'\n[cgroup]\nenable = false\nbase_path = '/sys/fs/cgroup'\n\

@@ -80,7 +80,7 @@ impl WorkerConfig {
             Some((site, worker)) if findings.is_clean() => {
                 Ok(Self { site, worker, warnings: warnings.into_vec() })
             }
-            _ => Err(ConfigError { findings: findings.into_vec() }),
+            _ => Err(ConfigError { findings: findings.with_warnings(warnings) }),
         }
     }
 }
