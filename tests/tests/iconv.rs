@@ -20,7 +20,7 @@ fn latin1() -> Tree {
         .file("plain", "p")
         .symlink("link", b"t\xe4rget")
         .file(b"d\xe4r/f\xf6", "inside")
-        .file(b"d\xe4r/e\xdf/deeper", "deeper")
+        .file(b"d\xe4r/e\xe9/deeper", "deeper")
         .file("dir/plain", "p")
 }
 
@@ -31,7 +31,7 @@ fn utf8() -> Tree {
         .file("plain", "p")
         .symlink("link", "tärget")
         .file("där/fö", "inside")
-        .file("där/eß/deeper", "deeper")
+        .file("där/eé/deeper", "deeper")
         .file("dir/plain", "p")
 }
 

@@ -78,8 +78,11 @@ impl Console {
         Self::with_streams(options, role, log, Box::new(std::io::stdout()), Box::new(std::io::stderr()))
     }
 
-    /// Writes to a log file alone, as a server does whose client talks to the user.
+    /// Writes to a log file alone, as a server does whose client talks to the user: every item that its own
+    /// format shows.
     pub(crate) fn logging(options: &TransferOptions, role: Role, log: File) -> Self {
+        let format = options.log_file_format.clone().unwrap_or_else(|| "%i %n%L".into());
+        let options = &TransferOptions { quiet: true, out_format: Some(format), ..options.clone() };
         Self::with_streams(options, role, Some(log), Box::new(std::io::sink()), Box::new(std::io::sink()))
     }
 

@@ -74,6 +74,10 @@ pub(crate) fn transfer(request: Request) -> ExitCode {
                 ClientError::Engine(error) if is_local => error.local_role(),
                 ClientError::Filter(_) => Role::Client,
                 ClientError::Engine(EngineError::Stopped) if role == Role::EarlyReceiver => Role::Receiver,
+                // Which half of a receiving client cannot go on.
+                ClientError::Engine(error @ EngineError::FileIo { .. }) if role == Role::EarlyReceiver => {
+                    error.local_role()
+                }
                 ClientError::OpenBatch { .. } => Role::EarlyReceiver,
                 _ => role,
             };

@@ -278,13 +278,19 @@ impl Generator<'_> {
             list.find(key(false)).is_some() || list.find(key(true)).is_some()
         };
         let (mut found, mut protected) = (Vec::new(), false);
-        for name in names.into_iter().filter(|name| !listed(name)) {
+        // Whoever watches the rules sees them asked about listed names as well.
+        let traces = self.session.events.wants(Topic::Debug(DebugTopic::Filter, 1));
+        for name in names {
+            let is_listed = listed(&name);
+            if is_listed && !traces {
+                continue;
+            }
             let path = join(dir_path, &name);
             // What cannot be told can be deleted nevertheless.
             let told = self.attributes.stat_in(dir, &name);
             let stat = match told.or_else(|_| dir.stat(&name)) {
                 Ok(stat) => stat,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound || is_listed => continue,
                 Err(error) => {
                     self.report(Failure::ReadlinkStat(self.full_path(&path)), &error);
                     protected = true;
@@ -292,7 +298,7 @@ impl Generator<'_> {
                 }
             };
             if self.hides(&path, stat.is_dir()) {
-                protected = true;
+                protected |= !is_listed;
                 continue;
             }
             let subject = Subject::entry(&path, stat.is_dir());
@@ -301,11 +307,12 @@ impl Generator<'_> {
                 true => filters.check_while_deleting(rules, subject),
                 false => filters.check(rules, subject, Side::Receiver),
             };
-            if let Some(decision) = &decision
-                && self.session.events.wants(Topic::Debug(DebugTopic::Filter, 1))
-            {
+            if let Some(decision) = decision.as_ref().filter(|_| traces) {
                 let trace = decision.trace(subject, Side::Receiver, false);
                 self.session.say(Message::FilterTrace(&trace));
+            }
+            if is_listed {
+                continue;
             }
             if decision.is_some_and(|decision| decision.verdict == Verdict::Exclude) {
                 protected = true;

@@ -95,12 +95,18 @@ impl Scan {
                 return Ok(parent.clone());
             }
         };
+        let itself = dir.stat(b".", false);
+        // Where no link is followed, a directory that may not be searched is not read either.
+        if let Err(error) = &itself
+            && error.kind() == io::ErrorKind::PermissionDenied
+            && !self.examiner.follows_links()
+        {
+            self.report_unreadable(origin, path, error);
+            return Ok(parent.clone());
+        }
         let rules = self.enter(origin, path, parent, Some(&dir))?;
-        let device = if self.session().options.one_file_system > 0 {
-            dir.stat(b".", false).ok().map(|found| found.stat.dev)
-        } else {
-            None
-        };
+        let limited = self.session().options.one_file_system > 0;
+        let device = itself.ok().filter(|_| limited).map(|found| found.stat.dev);
         let mut names = std::mem::take(&mut self.names);
         if let Err(error) = names.read(&*dir) {
             let place = self.examiner.place_at(&self.origin_at(origin).absolute, path);
