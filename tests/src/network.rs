@@ -150,10 +150,7 @@ impl Lan {
     }
 
     /// Makes one of the first two hosts give up soon on neighbours that do not answer, however long its
-    /// programs wait.
-    ///
-    /// # Panics
-    /// If the system refuses.
+    /// programs wait. Where the system does not let us, it takes longer.
     pub fn set_impatient(&self, host: usize) {
         let mut command = self.command(host, Path::new("sysctl"));
         command.args(["-q", "-w"]);
@@ -162,8 +159,7 @@ impl Lan {
                 command.arg(format!("net.ipv4.neigh.{device}.{setting}"));
             }
         }
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let _ = command.output();
     }
 
     /// Kills every program in a host.
