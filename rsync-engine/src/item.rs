@@ -1,7 +1,7 @@
 //! Items as events: what lines and logs say about an entry.
 
-use rsync_proto::flist::EntryRef;
-use rsync_proto::phase::ItemAttributes;
+use rsync_proto::flist::{EntryRef, Kind};
+use rsync_proto::phase::{ItemAttributes, ItemFlags};
 use rsync_proto::text::{Direction, EntryFacts, Event, Item, Stage, Topic};
 
 use crate::Session;
@@ -47,11 +47,17 @@ pub(crate) fn emit_known(
     if !session.events.wants(Topic::Items) {
         return;
     }
+    // Old receivers do not say that they cannot set times of links, and a sender shows what it must assume.
+    let lost = direction == Direction::Sent
+        && !session.negotiated.is_modern()
+        && entry.kind() == Kind::Symlink
+        && attributes.flags.contains(ItemFlags::REPORT_TIME);
+    let flags = if lost { attributes.flags | ItemFlags::REPORT_TIME_FAIL } else { attributes.flags };
     let digest = moved.digest.filter(|_| session.negotiated.shows_digests());
     let digest = digest.map(|digest| session.negotiated.checksum.transfer.shown(digest));
     let facts = session.facts(entry, name, source_dir);
     let item = Item {
-        flags: attributes.flags,
+        flags,
         detailed,
         xname: attributes.xname.as_deref(),
         direction,

@@ -7,12 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rsync_proto::charset::Charset;
 use rsync_proto::options::{Info, TransferOptions};
-use rsync_proto::phase::ItemFlags;
 use rsync_proto::session::Negotiated;
-use rsync_proto::text::format::NAME_FORMAT;
 use rsync_proto::text::{
-    self, EntryFacts, Event, EventSink, Human, Item, LineContext, LineFormat, ListStyle, Numbers, Role,
-    Severity, Stage, Topic, Utc, Zone, escape_message,
+    self, EntryFacts, Event, EventSink, Human, LineContext, LineFormat, ListStyle, Numbers, Role, Severity,
+    Topic, Utc, Zone, escape_message,
 };
 use rsync_proto::wire::{Message, MessageCode};
 
@@ -22,7 +20,7 @@ use crate::Outgoing;
 pub struct ServerVoice {
     options: TransferOptions,
     outgoing: Outgoing,
-    /// Items are no part of the protocol, so their names travel as text.
+    /// Items are no part of the protocol, so the names of what is deleted travel as text.
     names_as_text: bool,
     itemizes: bool,
     /// That a file has vanished is said as an error.
@@ -105,11 +103,8 @@ impl ServerVoice {
         }
     }
 
-    /// The name of an item that needs no data, for clients that learn of it in no other way.
-    fn name(&self, item: &Item<'_>) {
-        if item.flags.contains(ItemFlags::TRANSFER) || !item.flags.is_significant() {
-            return;
-        }
+    /// The text of a deletion, for clients that learn of it in no other way.
+    fn deletion(&self, name: &[u8], is_dir: bool) {
         let context = LineContext {
             role: Role::Generator,
             keeps_times: self.options.times,
@@ -119,8 +114,9 @@ impl ServerVoice {
             pid: 0,
             module: None,
         };
+        let format = self.options.out_format.as_ref().map_or(&b""[..], |format| format);
         let mut line = Vec::new();
-        LineFormat::parse(NAME_FORMAT).render_item(item, &context, &mut line);
+        LineFormat::parse(format).render_deletion(name, is_dir, &context, &mut line);
         line.push(b'\n');
         self.say(Severity::Info, &line);
     }
@@ -151,8 +147,10 @@ impl EventSink for ServerVoice {
             Topic::NamesOrItems => info.at_least(Info::Name, 1) || self.itemizes,
             Topic::UnchangedNames => info.at_least(Info::Name, 2) && !self.itemizes,
             // As messages they travel always: the client knows whether it prints or logs them.
-            Topic::Deletions => !self.names_as_text || info.at_least(Info::Del, 1),
-            Topic::Items => self.names_as_text && info.at_least(Info::Name, 1),
+            Topic::Deletions => {
+                !self.names_as_text || info.at_least(Info::Del, 1) || self.options.out_format.is_some()
+            }
+            Topic::Items => false,
         }
     }
 
@@ -169,11 +167,7 @@ impl EventSink for ServerVoice {
                 };
                 self.say_in(charset, severity, &text);
             }
-            Event::Item { stage: Stage::Done, item } if self.names_as_text => self.name(item),
-            Event::Deleted { name, is_dir } if self.names_as_text => {
-                let slash = if is_dir { "/" } else { "" };
-                self.say(Severity::Info, &[b"deleting ", name, slash.as_bytes(), b"\n"].concat());
-            }
+            Event::Deleted { name, is_dir } if self.names_as_text => self.deletion(name, is_dir),
             Event::Deleted { name, is_dir } => {
                 self.outgoing.push(Message::Deleted { name: to_wire(self.charset, name), is_dir });
             }

@@ -246,10 +246,21 @@ const NEW: u64 = 1_700_000_000;
 /// How lines begin that tell volume, time, or the command of the other side.
 const VARYING: [&str; 5] = ["sent ", "total size is ", "Total bytes ", "File list ", "opening connection "];
 
+/// What is said of how the other side left, which is a matter of who is faster.
+const PASSING: [&str; 4] = [
+    "connection unexpectedly closed",
+    "Broken pipe (32)",
+    "received SIGUSR1",
+    "error in rsync protocol data stream",
+];
+
 /// The lines that do not depend on place, volume and time, sorted.
 fn lines(text: &str, work: &Path) -> Vec<String> {
     let text = text.replace(&work.display().to_string(), "WORK");
     let told = text.lines().filter(|line| !VARYING.iter().any(|start| line.starts_with(start)));
+    let told = told.filter(|line| !PASSING.iter().any(|passing| line.contains(passing)));
+    // What the table of block sums is like is the program's own.
+    let told = told.map(|line| line.split("  hash_hits=").next().unwrap_or_default());
     let mut lines: Vec<String> =
         told.map(|line| line.split(") at ").next().unwrap_or_default().to_owned()).collect();
     lines.sort();

@@ -22,6 +22,14 @@ impl Generator<'_> {
         self.attributes.wanted(&at.entry, existing, parent)
     }
 
+    /// Whether what an entry has differs from what is wanted, in more than fractions of seconds.
+    pub(super) fn differs(&self, at: &At<'_>, current: &Stat, wanted: &Wanted) -> bool {
+        let options = &self.session.options;
+        let acls = self.shared.acls(&at.entry, options);
+        let change = Change { entry: &at.entry, current, wanted, acls, times: Times::Window };
+        options.acls || self.attributes.differ(&change, options)
+    }
+
     /// Sets attributes of what is in place, reports what failed, and answers whether any changed.
     /// Extended attributes are the receiver's: their values may still have to come.
     pub(super) fn apply(&mut self, at: &At<'_>, current: &Stat, wanted: &Wanted, times: Times) -> bool {

@@ -86,7 +86,7 @@ impl Generator<'_> {
         let is_free = match self.lstat(&at) {
             Ok(stat) if stat.is_dir() || options.ignore_existing => false,
             Ok(_) => self.make_room(&at)?,
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
+            Err(error) => error.kind() == io::ErrorKind::NotFound && !options.existing,
         };
         if is_free {
             let (dir, name) = self.place()?.place_of(&at.entry);
@@ -101,7 +101,7 @@ impl Generator<'_> {
     /// Incremental recursion: whether directories are made with the list of their parent already.
     fn makes_early(&self) -> bool {
         let options = &self.session.options;
-        options.times && !options.omit_dir_times && !options.dry_run && !options.existing
+        options.times && !options.omit_dir_times && !options.dry_run
     }
 
     /// Makes a directory and sets its attributes (spec 07 §3 "Directory (full)").
@@ -158,7 +158,9 @@ impl Generator<'_> {
         if let Some(candidate) = &alternate {
             self.take_xattrs(&at, candidate);
         }
-        self.set_directory_attributes(&at, existing.as_ref());
+        if self.set_directory_attributes(&at, existing.as_ref()) {
+            self.name_directory(&at);
+        }
         if answered { self.itemize(&at, flags, None) } else { Ok(()) }
     }
 
@@ -213,14 +215,18 @@ impl Generator<'_> {
         }
     }
 
-    fn set_directory_attributes(&mut self, at: &At<'_>, existing: Option<&Stat>) {
+    /// Answers whether anything was to be changed.
+    fn set_directory_attributes(&mut self, at: &At<'_>, existing: Option<&Stat>) -> bool {
         let mut wanted = self.wanted(at, existing);
         let usable = wanted.mode | 0o700;
         let privilege = self.attributes.privilege();
         let held_open = !privilege.root && !privilege.fake && usable != wanted.mode;
         let current = match self.lstat(at) {
             Ok(stat) => stat,
-            Err(error) => return self.report(Failure::Stat(self.full_path(at.path)), &error),
+            Err(error) => {
+                self.report(Failure::Stat(self.full_path(at.path)), &error);
+                return false;
+            }
         };
         if existing.is_none() && !self.session.options.perms {
             wanted.mode |= current.mode & 0o2000;
@@ -230,6 +236,7 @@ impl Generator<'_> {
             wanted.mode = usable;
         }
         let times = if existing.is_none() { Times::Exact } else { Times::Window };
+        let changed = self.differs(at, &current, &wanted);
         self.apply(at, &current, &wanted, times);
         let incremental = self.session.negotiated.incremental_recursion();
         // The root has no list of its own whose end could be waited for.
@@ -238,6 +245,7 @@ impl Generator<'_> {
         if (keeps_time(&at.entry, &self.session.options) || held_open) && changes_later {
             self.directories.later.push((Arc::clone(at.list), at.entry.place()));
         }
+        changed
     }
 
     /// Incremental recursion: everything in the directory of `list` is done, but for directories that are made

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use rsync_proto::flist::{EntryRef, Kind, Segment};
 use rsync_proto::options::{Info, RemoveSource};
 use rsync_proto::phase::{ItemAttributes, ItemFlags};
-use rsync_proto::text::{Direction, EntryKind, Event, Failure, Message, Place, Role, Stage, Topic};
+use rsync_proto::text::{
+    Direction, EntryKind, Event, Failure, LineFormat, Message, Place, Role, Stage, Topic,
+};
 
 use super::links::Admission;
 use super::run::Generator;
@@ -199,14 +201,50 @@ impl<'a> Generator<'a> {
         self.session.events.wants(Topic::Info(Info::Name, 2)) || self.session.options.itemize > 1
     }
 
-    /// Below protocol 29 items do not travel: this side says them itself.
+    /// Below protocol 29 items do not travel: this side says them itself. A client that pulls shows them in the
+    /// form that its user wants to see them in; what others say of nodes and links they have made is a text, and
+    /// directories are named when their attributes have changed.
     fn name_item(&self, at: &At<'_>, flags: ItemFlags, xname: Option<&[u8]>) {
+        if !self.shows_items_itself() {
+            let entry = &at.entry;
+            let (arrow, other): (&[u8], _) = match xname.filter(|name| !name.is_empty()) {
+                Some(leader) => (b" => ", leader),
+                None if entry.kind() == Kind::Symlink => (b" -> ", entry.target().unwrap_or_default()),
+                None => (b"", &b""[..]),
+            };
+            let dry_run = self.session.options.dry_run;
+            let is_made = if entry.is_dir() { dry_run } else { flags.contains(ItemFlags::LOCAL_CHANGE) };
+            if is_made {
+                self.say_made(entry, &[at.path, arrow, other].concat());
+            }
+            return;
+        }
         // Such old peers did not set times of links.
         let fails = at.entry.kind() == Kind::Symlink && flags.contains(ItemFlags::REPORT_TIME);
         let flags = if fails { flags | ItemFlags::REPORT_TIME_FAIL } else { flags };
         let attributes = ItemAttributes { xname: xname.map(<[u8]>::to_vec), ..ItemAttributes::new(flags) };
         let way = (Stage::Done, Direction::Received);
         item::emit_known(self.session, true, way, (at.entry, at.path, b""), &attributes, Moved::default());
+    }
+
+    fn say_made(&self, entry: &EntryRef<'_>, text: &[u8]) {
+        let slash: &[u8] = if entry.is_dir() { b"/" } else { b"" };
+        self.session.say(Message::Made(&[text, slash].concat()));
+    }
+
+    /// Below protocol 29: the attributes of a directory have changed.
+    pub(super) fn name_directory(&self, at: &At<'_>) {
+        if !self.session.negotiated.has_item_flags() && !self.shows_items_itself() {
+            self.say_made(&at.entry, at.path);
+        }
+    }
+
+    /// Whether the user of this side wants to see how items changed, and is not a sender's.
+    fn shows_items_itself(&self) -> bool {
+        let options = &self.session.options;
+        let format = options.out_format.as_ref().map(|format| LineFormat::parse(format));
+        let itemizes = format.map_or(options.itemize > 0, |format| format.uses(b'i'));
+        itemizes && !self.session.server && !self.peer.is_local()
     }
 
     /// The entry was in place already, or became another name of one that is.

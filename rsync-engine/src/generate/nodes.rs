@@ -83,7 +83,11 @@ impl Generator<'_> {
             }
         };
         self.itemize(&at, flags, None)?;
-        self.succeed(at.index)?;
+        // Of what needs no data, only links count as sent.
+        match at.entry.kind() {
+            Kind::Symlink => self.succeed(at.index)?,
+            _ => self.succeed_unsent(at.index)?,
+        }
         self.member_in_place(&at)
     }
 

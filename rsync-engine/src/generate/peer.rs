@@ -63,6 +63,11 @@ pub(crate) trait Peer {
         true
     }
 
+    /// Whether it is in the same process, and the user sees both as one.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// The generator fails with this code and says nothing more.
     fn leave(&mut self, code: ExitCode);
 

@@ -15,8 +15,8 @@ use super::worker::Asked;
 pub(super) enum Due {
     /// An item to say, perhaps after its file was copied.
     Item(Asked),
-    /// Progress to show: a list is done.
-    ListDone,
+    /// Progress to show: a list is done, after which so many entries are known.
+    ListDone(u64),
 }
 
 /// Everything that is still to do.

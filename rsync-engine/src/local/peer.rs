@@ -204,8 +204,11 @@ impl<'a> LocalPeer<'a> {
                     }
                     tell(self.session, Stage::Done, &asked, None);
                 }
-                Due::ListDone => {
-                    self.session.events.emit(Event::Progress(self.progress(Moment::ListDone, None)));
+                Due::ListDone(left) => {
+                    let progress = self.progress(Moment::ListDone, None);
+                    // Before the first item the end of the list itself is the place that counts.
+                    let remaining = if self.last_list == 0 { left } else { progress.remaining };
+                    self.session.events.emit(Event::Progress(Progress { remaining, ..progress }));
                 }
             }
         }
@@ -341,12 +344,13 @@ impl Peer for LocalPeer<'_> {
         let more_lists = self.files.lists().len() > 1 || !self.files.is_complete();
         let event = self.answers.on_done(more_lists)?;
         let incremental = self.session.negotiated.incremental_recursion();
+        let left = self.files.lists().skip(1).map(|list| list.len() as u64).sum();
         if ends_list && incremental {
             self.files.release();
         }
         let shows = ends_list || !incremental && event <= Some(PhaseEvent::FinalDone);
         if shows && self.session.events.wants(Topic::Progress) {
-            self.is_due(Due::ListDone)?;
+            self.is_due(Due::ListDone(left))?;
         }
         let Some(event) = event else { return Ok(()) };
         self.finish_all()?;
@@ -444,6 +448,10 @@ impl Peer for LocalPeer<'_> {
 
     fn leaves_when_empty(&self) -> bool {
         false
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 
     fn leave(&mut self, _: ExitCode) {}

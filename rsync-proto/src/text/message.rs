@@ -173,6 +173,8 @@ pub enum Message<'a> {
     UpToDate(&'a [u8]),
     /// Only attributes of an entry were changed.
     AttributesChanged(&'a [u8]),
+    /// What a generator below protocol 29 made or changed, as it shows it.
+    Made(&'a [u8]),
     /// A socket cannot be made here.
     SkippingSocket(Place<'a>),
     /// A file has more blocks than can be counted; it is sent whole.
@@ -326,6 +328,7 @@ impl Message<'_> {
             | Self::UnderMinSize(_)
             | Self::SkippingNonRegular(_)
             | Self::IgnoringUnsafeSymlink(..)
+            | Self::Made(_)
             | Self::CannotDeleteNonEmpty(_)
             | Self::CannotDeleteMountPoint(_)
             | Self::SkippingDeletion
@@ -371,7 +374,7 @@ impl Message<'_> {
             | Self::OverMaxSize(_)
             | Self::UnderMinSize(_) => Topic::Info(Info::Skip, 1),
             Self::SkippingNonRegular(_) | Self::BackupSkipsNonRegular(_) => Topic::Info(Info::Nonreg, 1),
-            Self::IgnoringUnsafeSymlink(..) => Topic::Info(Info::Name, 1),
+            Self::IgnoringUnsafeSymlink(..) | Self::Made(_) => Topic::Info(Info::Name, 1),
             Self::UpToDate(_) | Self::AttributesChanged(_) => Topic::UnchangedNames,
             Self::Deleting(..) => Topic::Deletions,
             Self::DeltaTransmission(_) => Topic::Debug(Debug::Flist, 1),
@@ -509,7 +512,7 @@ impl Message<'_> {
                 append(out, &[b"ignoring unsafe symlink \"", name, b"\" -> \"", target, b"\""]);
             }
             Self::UpToDate(name) => append(out, &[name, b" is uptodate"]),
-            Self::AttributesChanged(name) => append(out, &[name]),
+            Self::AttributesChanged(name) | Self::Made(name) => append(out, &[name]),
             Self::SkippingSocket(place) => {
                 before(out, "skipping socket (creation unsupported here): ", place);
             }

@@ -219,6 +219,7 @@ fn variants_that_share_a_row_have_their_texts() {
         (Message::Exists(b"q", Some(ExistsDetail::SumChange)), "q exists (sum change)"),
         (Message::UnderMinSize(b"q"), "q is under min-size"),
         (Message::AttributesChanged(b"q"), "q"),
+        (Message::Made(b"q -> r"), "q -> r"),
         (Message::BackupDir(b"q", true), "backup_dir is q"),
         (Message::Deleting(b"q", true), "deleting q/"),
         (Message::DeltaTransmission(true), "delta-transmission enabled"),
