@@ -6,8 +6,9 @@ use rsync_e2e::scenario::{Actors, BETTER, FREE_TEXT, Mode, Scenario, all};
 use rsync_e2e::{Side, Work};
 
 /// Scenarios that end differently as pulls, between two C rsyncs as well.
-const NOT_AS_PULLS: &[(&str, &str)] =
-    &[("mod-22", "source and destination are the same only for a local copy")    ("del-15", "whether the error comes before the deletion depends on how far the sender is ahead"),
+const NOT_AS_PULLS: &[(&str, &str)] = &[
+    ("mod-22", "source and destination are the same only for a local copy"),
+    ("del-15", "whether the error comes before the deletion depends on how far the sender is ahead"),
 ];
 
 /// Scenarios that print something else as pulls, between two C rsyncs as well.
