@@ -255,8 +255,8 @@ impl Heard {
 }
 
 impl EventSink for Heard {
-    fn wants(&self, _: Topic) -> bool {
-        true
+    fn wants(&self, topic: Topic) -> bool {
+        !matches!(topic, Topic::Debug(..))
     }
 
     fn emit(&self, event: Event<'_>) {

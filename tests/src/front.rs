@@ -8,6 +8,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_linger;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -222,6 +223,14 @@ impl Visitor {
             _ => {}
         }
         String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned()
+    }
+
+    /// Breaks the connection instead of closing it.
+    ///
+    /// # Panics
+    /// If it is broken already.
+    pub fn reset(self) {
+        set_socket_linger(self.stream.get_ref(), Some(Duration::ZERO)).unwrap();
     }
 
     /// Everything up to the end.

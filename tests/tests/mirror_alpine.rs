@@ -252,12 +252,13 @@ fn ten_periods_of_cron_follow_an_upstream_that_changes_all_the_time() {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
-                let mut number = 0_u64;
+                let mut number = 0_usize;
                 while !stop.load(Ordering::Relaxed) {
                     number += 1;
                     let dir = if number.is_multiple_of(2) { "edge/main" } else { "v3.12/main" };
-                    fs::write(place.source(&format!("{dir}/p-{}.apk", number % 7)), number.to_string())
-                        .unwrap();
+                    // Each has a size of its own: what has the same size and second is taken for the same.
+                    let content = "x".repeat(number);
+                    fs::write(place.source(&format!("{dir}/p-{}.apk", number % 7)), content).unwrap();
                     // It may not be there.
                     let _ = fs::remove_file(place.source(&format!("{dir}/p-{}.apk", (number + 3) % 7)));
                     thread::sleep(Duration::from_millis(10));

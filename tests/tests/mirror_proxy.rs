@@ -226,6 +226,19 @@ fn who_finds_no_room_waits_in_a_queue_and_who_finds_that_full_is_refused() {
 }
 
 #[test]
+fn who_breaks_a_connection_holds_no_place() {
+    let work = Work::new();
+    let daemon = named(&work, "b1", Side::C, &tree(&work));
+    let front = Front::start("", &upstream("b1", &daemon, "max_active_connections = 1"));
+    for _ in 0..3 {
+        let mut visitor = front.visit();
+        assert_eq!(claim(&mut visitor), "b1");
+        visitor.reset();
+        wait_until("the end of the session", || front.status()["upstreams"][0]["active"] == 0);
+    }
+}
+
+#[test]
 fn limits_hold_for_clients_modules_and_altogether() {
     let work = Work::new();
     let daemon = named(&work, "b1", Side::C, &tree(&work));

@@ -160,11 +160,24 @@ pub(super) async fn relay(
     }
 }
 
-/// Copies one way, `ahead` first, and closes what was written to.
+/// Copies one way, `ahead` first, and closes what was written to: it hears of the end also when that was a
+/// broken connection, and so ends too.
 async fn copy(
     mut reader: ReadHalf<ClientStream>,
     ahead: Vec<u8>,
     mut writer: WriteHalf<ClientStream>,
+    piece: usize,
+    count: &AtomicU64,
+) -> io::Result<()> {
+    let copied = copy_all(&mut reader, ahead, &mut writer, piece, count).await;
+    let closed = writer.shutdown().await;
+    copied.and(closed)
+}
+
+async fn copy_all(
+    reader: &mut ReadHalf<ClientStream>,
+    ahead: Vec<u8>,
+    writer: &mut WriteHalf<ClientStream>,
     piece: usize,
     count: &AtomicU64,
 ) -> io::Result<()> {
@@ -177,7 +190,7 @@ async fn copy(
         writer.flush().await?;
         let read = reader.read(&mut buffer).await?;
         if read == 0 {
-            return writer.shutdown().await;
+            return Ok(());
         }
         writer.write_all(&buffer[..read]).await?;
         count.fetch_add(read as u64, Ordering::Relaxed);
