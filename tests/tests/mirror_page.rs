@@ -90,6 +90,11 @@ fn who_has_the_token_starts_and_stops_and_reads_logs() {
     browser.open(&place.url("/login"));
     browser.type_into("#token", "a token of sixteen");
     browser.click(".login button");
+    // Another page that is opened too early would cut the answer off.
+    wait_until("the login", || {
+        let menu = browser.value("document.querySelector('nav')?.innerText");
+        menu.as_str().is_some_and(|menu| menu.contains("Log out"))
+    });
     browser.open(&place.url("/mirrors/large"));
     wait_until("progress", || browser.text("[data-live]").contains('%'));
     browser.click("form[action$='/stop'] button");
