@@ -3,16 +3,25 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::outcome::run;
+use crate::program::require_root;
+
 /// Immutable files and directories (`chattr +i`), until this is dropped.
 #[derive(Debug)]
 pub struct Immutable(Vec<PathBuf>);
 
 impl Immutable {
-    /// `None` where the system cannot.
+    /// Makes them so.
+    ///
+    /// # Panics
+    /// If that cannot be: it takes root, and a file system that knows them below `TMPDIR`.
     #[must_use]
-    pub fn make(paths: &[PathBuf]) -> Option<Self> {
-        let made = Command::new("chattr").arg("+i").args(paths).output();
-        made.is_ok_and(|output| output.status.success()).then(|| Self(paths.to_vec()))
+    #[track_caller]
+    pub fn make(paths: &[PathBuf]) -> Self {
+        require_root();
+        let made = Self(paths.to_vec());
+        run(Command::new("chattr").arg("+i").args(paths)).expect_ok();
+        made
     }
 }
 

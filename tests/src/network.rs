@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::program::is_root;
+use crate::program::require_root;
 
 /// Namespaces of this process so far.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -23,15 +23,18 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A host with one link to us. `None` if we may not make one.
+    /// A host with one link to us.
+    ///
+    /// # Panics
+    /// If it cannot be made; root can.
     #[must_use]
-    pub fn linked() -> Option<Self> {
+    #[track_caller]
+    pub fn linked() -> Self {
+        require_root();
         let id = std::process::id();
         let count = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e-{id}-{count}");
-        if !is_root() || !try_ip(&["netns", "add", &name]) {
-            return None;
-        }
+        ip(&["netns", "add", &name]);
         // Names of links have at most 15 bytes; a network of four addresses is ours alone.
         let outer = format!("e{id}x{count}");
         let link = format!("i{id}x{count}");
@@ -45,7 +48,7 @@ impl Namespace {
         made.ip(&["addr", "add", &format!("{address}/30"), "dev", &made.link]);
         made.ip(&["link", "set", &made.link, "up"]);
         made.ip(&["link", "set", "lo", "up"]);
-        Some(made)
+        made
     }
 
     /// Its address.
@@ -113,16 +116,19 @@ pub struct Lan {
 }
 
 impl Lan {
-    /// Makes them. `None` if we may not.
+    /// Makes them.
+    ///
+    /// # Panics
+    /// If they cannot be made; root can.
     #[must_use]
-    pub fn of(hosts: usize) -> Option<Self> {
+    #[track_caller]
+    pub fn of(hosts: usize) -> Self {
+        require_root();
         let (id, count) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let mut lan = Self { names: Vec::new() };
         for index in 0..=hosts {
             let name = format!("e2e-{id}-{count}-{index}");
-            if !is_root() || !try_ip(&["netns", "add", &name]) {
-                return None;
-            }
+            ip(&["netns", "add", &name]);
             lan.names.push(name);
         }
         let switch = lan.names[0].clone();
@@ -140,7 +146,7 @@ impl Lan {
             lan.ip(index, &["addr", "add", &format!("10.1.0.{index}/24"), "dev", "eth1"]);
             lan.ip(index, &["link", "set", "eth1", "up"]);
         }
-        Some(lan)
+        lan
     }
 
     /// The name of a host's namespace.

@@ -28,13 +28,17 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// So many hosts. `None` if we may not make networks.
+    /// So many hosts.
+    ///
+    /// # Panics
+    /// If we may not make networks, as root may.
     #[must_use]
-    pub fn on(hosts: usize) -> Option<Self> {
-        let lan = Lan::of(hosts)?;
+    #[track_caller]
+    pub fn on(hosts: usize) -> Self {
+        let lan = Lan::of(hosts);
         // The others find the address as any client does.
         [1, 2].into_iter().for_each(|host| lan.set_impatient(host));
-        Some(Self { agents: [None, None], lan, work: Work::new() })
+        Self { agents: [None, None], lan, work: Work::new() }
     }
 
     /// A file of a host.

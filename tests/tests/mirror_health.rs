@@ -120,11 +120,7 @@ fn a_full_daemon_is_busy_and_not_dead() {
 
 #[test]
 fn a_link_that_is_down_fails_every_check() {
-    rsync_e2e::program::require_root();
-    let Some(host) = Namespace::linked() else {
-        eprintln!("skipped: network namespaces cannot be made here");
-        return;
-    };
+    let host = Namespace::linked();
     let work = Work::new();
     let config = work.join("rsyncd.conf");
     let path = tree(&work).display().to_string();

@@ -228,10 +228,7 @@ fn daemon(mut command: Command, address: &str, config: &Path) -> Running {
 
 #[test]
 fn point_7_of_two_addresses_of_a_name_the_one_that_answers_is_used_and_told() {
-    let Some(host) = Namespace::linked() else {
-        eprintln!("skipped: network namespaces cannot be made here");
-        return;
-    };
+    let host = Namespace::linked();
     let place = Place::new("10.199.0.0/16 127.0.0.1");
     let (there, here) = (host.address(), host.our_address());
     let _names = NameServer::start(here, vec![there, here]);
